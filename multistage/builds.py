@@ -1,0 +1,266 @@
+"""Builds a Dockerfile and measures the image: what every lab, command and figure starts from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from multistage import bases
+from multistage.dockerfile import Dockerfile, Stage, parse
+from multistage.engines import BuildRequest, Engine, Report, ignore
+from multistage.engines.events import BuildLog, Event
+from multistage.errors import LearnerError, UsageError
+from multistage.images import Layer, attribute, read_archive
+from multistage.units import megabytes
+
+Announce = Callable[[str], None]
+
+# The instructions that BuildKit counts in "[builder 4/6]":
+# https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
+_STEP_KEYWORDS = {"ADD", "COPY", "RUN", "WORKDIR"}
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltStage:
+    """One stage of a build. ``seconds`` is wall-clock time, 0 where all of it was cached."""
+
+    name: str
+    base: str
+    built: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltLayer(Layer):
+    """A layer, and whether its step came from the build cache."""
+
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build, measured.
+
+    Attributes:
+        image: the image's name on its engine.
+        engine: ``docker`` or ``daemonless``.
+        builder: the engine's name, version and image store.
+        stand_ins: the base images that were stand-ins, by the names the Dockerfile gives them.
+        seconds: how long the build took, without measuring.
+        unpacked_size: bytes of all files in all layers.
+        compressed_size: bytes of all layers under the meter's gzip.
+        layers: lowest first.
+        stages: in the Dockerfile's order.
+        date: the day of the build, ISO 8601.
+        is_multistage: whether the Dockerfile has more than one stage.
+    """
+
+    image: str
+    engine: str
+    builder: str
+    stand_ins: tuple[str, ...]
+    seconds: float
+    unpacked_size: int
+    compressed_size: int
+    layers: tuple[BuiltLayer, ...]
+    stages: tuple[BuiltStage, ...]
+    date: str
+    is_multistage: bool
+
+    def __str__(self) -> str:
+        """Return the sizes in one line."""
+        return (
+            f"{self.image}: {megabytes(self.unpacked_size)} unpacked, "
+            f"{megabytes(self.compressed_size)} compressed"
+        )
+
+    def sizes_by_kind(self, *, compressed: bool = False) -> dict[str, int]:
+        """Return bytes for each kind of layer: base, dependencies, app, config."""
+        sizes = {"base": 0, "dependencies": 0, "app": 0, "config": 0}
+        for layer in self.layers:
+            sizes[layer.kind] += layer.compressed_size if compressed else layer.unpacked_size
+        return sizes
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``multistage build --json`` prints."""
+        return asdict(self)
+
+
+def build(
+    engine: Engine,
+    context: Path,
+    *,
+    tag: str,
+    dockerfile: Path | None = None,
+    target: str | None = None,
+    secrets: tuple[str, ...] = (),
+    no_cache: bool = False,
+    report: Report = ignore,
+    announce: Announce = lambda _line: None,
+) -> Build:
+    """Build ``context`` with ``engine`` and measure the image.
+
+    Raises:
+        LearnerError: the Dockerfile cannot be read or does not build.
+        UsageError: there is no such folder or file.
+        MachineError: the engine, the network or the disk falls short.
+    """
+    path = dockerfile or context / "Dockerfile"
+    model = read_dockerfile(path, context)
+    if target is not None:
+        model.stage(target)
+    _refuse_misspelt_stages(model)
+    stand_ins = prepare_bases(engine, model, target, announce)
+    log = BuildLog()
+
+    def tell(event: Event) -> None:
+        log.add(event)
+        report(event)
+
+    started = time.monotonic()
+    request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
+    engine.build(request, tell)
+    seconds = time.monotonic() - started
+    announce(f"Measuring {tag}")
+    with engine.save(tag) as stream:
+        image = read_archive(stream, tag)
+    return Build(
+        image=tag,
+        engine=engine.name,
+        builder=engine.describe(),
+        stand_ins=stand_ins,
+        seconds=round(seconds, 2),
+        unpacked_size=image.unpacked_size,
+        compressed_size=image.compressed_size,
+        layers=_with_cached(attribute(image, model, target), model, log),
+        stages=_stages(model, target, log),
+        date=date.today().isoformat(),
+        is_multistage=model.is_multistage,
+    )
+
+
+def read_dockerfile(path: Path, context: Path) -> Dockerfile:
+    """Read and model a Dockerfile.
+
+    Raises:
+        LearnerError: it cannot be read.
+        UsageError: the file or the build context does not exist.
+    """
+    if not context.is_dir():
+        raise UsageError(f"There is no folder {context}.", mend="Name a lab or a build context.")
+    if not path.is_file():
+        raise UsageError(
+            f"There is no file {path}.", mend="Name the Dockerfile with --file, or put it there."
+        )
+    return parse(path.read_bytes(), str(path))
+
+
+def _refuse_misspelt_stages(model: Dockerfile) -> None:
+    """Stop at ``--from=buidler``: an engine would look for an image of that name."""
+    for image, suggestion in model.suspicious_images():
+        raise LearnerError(
+            f"There is no stage called {image.name}.",
+            where=f"{model.path}:{image.line}",
+            mend=f"Did you mean {suggestion}?",
+        )
+
+
+def prepare_bases(
+    engine: Engine, model: Dockerfile, target: str | None, announce: Announce
+) -> tuple[str, ...]:
+    """See to it that the engine can get every base image; return which of them are stand-ins.
+
+    An image that the engine has is used as it is. One that the registry has is left to the
+    builder to fetch. Only where the registry cannot be reached is a stand-in loaded.
+
+    Raises:
+        LearnerError: an image is not in its registry, or there is neither registry nor stand-in.
+    """
+    stand_ins = []
+    for image in model.external_images(target):
+        labels = engine.labels(image.name)
+        if labels is not None and bases.LABEL not in labels:
+            continue
+        found = engine.registry_has(image.name)
+        where = f"{model.path}:{image.line}"
+        if found:
+            if labels is not None:  # a stand-in from a time without network
+                announce(f"Fetching {image.name}, in place of its stand-in")
+                engine.pull(image.name)
+        elif found is False:
+            raise LearnerError(
+                f"The registry has no image {image.name}.",
+                where=where,
+                mend="Check its name and tag.",
+            )
+        else:
+            _load_stand_in(engine, image.name, labels, where, announce)
+            stand_ins.append(image.name)
+    return tuple(stand_ins)
+
+
+def _load_stand_in(
+    engine: Engine, name: str, labels: dict[str, str] | None, where: str, announce: Announce
+) -> None:
+    recipe = bases.find_recipe(name)
+    if recipe is None:
+        known = ", ".join(sorted(r for recipe in bases.recipes() for r in recipe.references))
+        raise LearnerError(
+            f"There is no image {name} on this machine, its registry cannot be reached, "
+            "and the course has no stand-in for it.",
+            where=where,
+            mend=f"Check the name. Without a registry these bases work: {known}.",
+        )
+    announce(f"{name}: the registry cannot be reached; a stand-in from Debian's packages is used")
+    stand_in = bases.stand_in(name, lambda step: announce(f"  {step}"))
+    if labels is None or labels.get(bases.RECIPE_LABEL) != stand_in.recipe_digest:
+        engine.load(stand_in.archive)
+
+
+def _with_cached(
+    layers: tuple[Layer, ...], model: Dockerfile, log: BuildLog
+) -> tuple[BuiltLayer, ...]:
+    steps = {
+        (stage.label, line): (step_stage(model, stage), number)
+        for stage in model.stages
+        for line, number in step_numbers(stage).items()
+    }
+    return tuple(
+        BuiltLayer(
+            **asdict(layer),
+            cached=layer.stage is None
+            or log.cached(*steps.get((layer.stage, layer.line or 0), (None, 0))),
+        )
+        for layer in layers
+    )
+
+
+def step_numbers(stage: Stage) -> dict[int, int]:
+    """Return, for each line of ``stage`` that is a build step, its number as BuildKit counts."""
+    first = 1 if stage.base_stage is not None or stage.base == "scratch" else 2
+    lines = [i.line for i in stage.instructions if i.keyword in _STEP_KEYWORDS]
+    return {line: first + place for place, line in enumerate(lines)}
+
+
+def step_stage(model: Dockerfile, stage: Stage) -> str | None:
+    """Return the name BuildKit's steps give ``stage``: none in a single-stage Dockerfile."""
+    if len(model.stages) == 1:
+        return None
+    return stage.name.lower() if stage.name else f"stage-{stage.index}"
+
+
+def _stages(model: Dockerfile, target: str | None, log: BuildLog) -> tuple[BuiltStage, ...]:
+    needed = {stage.index for stage in model.needed(target)}
+    return tuple(
+        BuiltStage(
+            name=stage.label,
+            base=stage.base,
+            built=stage.index in needed,
+            seconds=round(log.stage_seconds(step_stage(model, stage)), 2),
+        )
+        for stage in model.stages
+    )

@@ -1,0 +1,100 @@
+"""The ``multistage`` command: arguments in, exit code out. See ``multistage --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from multistage import commands
+from multistage.errors import CourseError, UsageError
+
+_INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+
+_COMMANDS = {
+    "doctor": commands.doctor,
+    "labs": commands.list_labs,
+    "setup": commands.setup,
+    "build": commands.build,
+    "compare": commands.compare,
+    "check": commands.check,
+    "inspect": commands.inspect,
+    "graph": commands.graph,
+    "reset": commands.reset,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage as the course reports every error."""
+
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message}.", mend=f"See: {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    root = _Parser(prog="multistage", description="Build, measure and check the course's labs.")
+    subcommands = root.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        sub = subcommands.add_parser(name, help=text, description=text)
+        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        sub.set_defaults(run=_COMMANDS[name])
+        return sub
+
+    add("doctor", "Say which engine will be used, and how to get the others.")
+    add("labs", "List the labs and their state.")
+    add("setup", "Fetch the labs' base images, or build their stand-ins, ahead of time.")
+    for name, text in (
+        ("build", "Build and measure a lab's Dockerfile, or a folder's."),
+        ("compare", "Build before and after, and compare them."),
+        ("check", "Run a lab's checks on the learner's image."),
+    ):
+        sub = add(name, text)
+        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
+        sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
+        sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
+        sub.add_argument("--no-cache", action="store_true", help="build every step anew")
+        sub.add_argument("--secret", action="append", default=[], metavar="id=ID,src=FILE")
+        if name == "build":
+            sub.add_argument("--before", action="store_true", help="build the lab's before image")
+            sub.add_argument("--target", help="the stage to stop at")
+        if name == "compare":
+            sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
+    inspect = add("inspect", "Show what is inside an image.")
+    inspect.add_argument("image", metavar="IMAGE|LAB|FILE")
+    inspect.add_argument("--engine", help="the engine that has the image")
+    graph = add("graph", "Show a Dockerfile's stages and what each takes from which.")
+    graph.add_argument("lab", metavar="LAB|DIR|FILE")
+    graph.add_argument("--target", help="the stage to stop at")
+    reset = add("reset", "Put the starter's Dockerfile back; yours is kept.")
+    reset.add_argument("lab", metavar="LAB")
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1, 2 or 3 (see errors.py)."""
+    try:
+        options = parser().parse_args(arguments)
+        outcome: commands.Outcome = options.run(options)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted. Nothing is left running.", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep Python from complaining at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if options.json:
+        print(json.dumps(outcome.document, indent=2))
+    return outcome.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

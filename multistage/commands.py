@@ -1,0 +1,273 @@
+"""What each command does: returns its JSON document, and shows it unless JSON was asked for."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from multistage import bases, engines, labs, terminal
+from multistage.builds import Build, prepare_bases, read_dockerfile
+from multistage.builds import build as build_and_measure
+from multistage.errors import LearnerError, UsageError
+from multistage.images import attribute, final_files, folders, read_archive, read_path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command found: its JSON document and the exit code."""
+
+    document: dict[str, Any]
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is to be built: a lab, or any folder with a Dockerfile."""
+
+    name: str
+    context: Path
+    dockerfile: Path
+    lab: labs.LabFolder | None = None
+
+    def tag(self, which: str) -> str:
+        return f"multistage/{self.name}:{which}"
+
+
+def doctor(options: Namespace) -> Outcome:
+    """Say which engine will be used, which others work, and why the rest do not."""
+    states = engines.probe()
+    chosen = next((state.name for state in states if state.available), None)
+    recipes = {r: bases.is_built(r) for recipe in bases.recipes() for r in recipe.references}
+    in_use = _stand_ins_in_use(chosen, recipes)
+    if not options.json:
+        terminal.doctor(states, chosen, recipes, in_use)
+    document = {
+        "chosen": chosen,
+        "engines": [asdict(state) for state in states],
+        "stand_ins": bool(in_use),
+        "stand_in_bases": [
+            {"name": name, "built": built, "in_use": name in in_use}
+            for name, built in recipes.items()
+        ],
+    }
+    return Outcome(document, 0 if chosen else 3)
+
+
+def _stand_ins_in_use(chosen: str | None, recipes: dict[str, bool]) -> list[str]:
+    if chosen is None:
+        return []
+    engine = engines.choose(chosen)
+    return [name for name in recipes if bases.LABEL in (engine.labels(name) or {})]
+
+
+def list_labs(options: Namespace) -> Outcome:
+    """List the labs and their state."""
+    rows = [(lab, _state(lab)) for lab in labs.labs()]
+    if not options.json:
+        terminal.labs(rows)
+    return Outcome(
+        {
+            "labs": [
+                {"name": lab.name, "title": lab.title, "minutes": lab.minutes, "state": state}
+                for lab, state in rows
+            ]
+        }
+    )
+
+
+def _state(lab: labs.LabFolder) -> str:
+    try:
+        return "converted" if lab.is_converted() else "not converted yet"
+    except LearnerError as error:
+        return f"cannot be read: {error.what}"
+
+
+def setup(options: Namespace) -> Outcome:
+    """Fetch or build every base image that the labs and solutions name."""
+    engine = engines.choose()
+    files = [*labs.ROOT.glob("labs/*/*/Dockerfile"), *labs.ROOT.glob("solutions/*/*/Dockerfile")]
+    ready: dict[str, bool] = {}
+    for file in sorted(files):
+        model = read_dockerfile(file, file.parent)
+        with terminal.progress(str(file.relative_to(labs.ROOT))) as progress:
+            stand_ins = prepare_bases(engine, model, None, progress.announce)
+            for image in model.external_images():
+                if image.name not in ready and engine.labels(image.name) is None:
+                    progress.announce(f"Fetching {image.name}")
+                    engine.pull(image.name)
+                ready[image.name] = image.name in stand_ins
+    if not options.json:
+        terminal.setup(ready)
+    return Outcome({"bases": [{"name": n, "stand_in": s} for n, s in ready.items()]})
+
+
+def build(options: Namespace) -> Outcome:
+    """Build and measure."""
+    subject = _subject(options.lab, options.file, before=options.before)
+    which = "before" if options.before else "after"
+    built = _build(subject, which, options, target=options.target)
+    if not options.json:
+        terminal.build(built)
+    return Outcome(built.to_json())
+
+
+def compare(options: Namespace) -> Outcome:
+    """Build before and after, and compare them."""
+    subject = _subject(options.lab, options.file)
+    if subject.lab is None:
+        raise UsageError(
+            f"{options.lab} is a folder: it has no before.",
+            mend="Name a lab, or build the folder twice with --file.",
+        )
+    before_file = subject.lab.before_dockerfile
+    before = _build(_Subject(subject.name, subject.context, before_file), "before", options)
+    after = _build(subject, "after", options)
+    if options.plot is not None:
+        _save_plot(options.plot, subject.lab.title, before, after)
+    if not options.json:
+        terminal.compare(subject.lab.title, before, after)
+    ratio = after.unpacked_size / before.unpacked_size if before.unpacked_size else 0.0
+    return Outcome(
+        {
+            "lab": subject.name,
+            "before": before.to_json(),
+            "after": after.to_json(),
+            "ratio": round(ratio, 6),
+        }
+    )
+
+
+def check(options: Namespace) -> Outcome:
+    """Run the lab's checks on the learner's image."""
+    from multistage.checks import check_lab
+
+    subject = _subject(options.lab, options.file)
+    if subject.lab is None:
+        raise UsageError(f"{options.lab} is a folder: it has no checks.", mend="Name a lab.")
+    built = _build(subject, "after", options)
+    with terminal.progress(f"Checking {subject.name}"):
+        report = check_lab(engines.choose(options.engine), subject.lab, built)
+    if not options.json:
+        terminal.check(report)
+    return Outcome(report.to_json(), 0 if report.passed else 1)
+
+
+def inspect(options: Namespace) -> Outcome:
+    """Show what is inside an image: layers, and the largest folders."""
+    name = options.image
+    model = None
+    if Path(name).exists() and not (labs.ROOT / "labs" / name).is_dir():
+        archive = read_path(Path(name), keep_files=True)
+    else:
+        if (labs.ROOT / "labs" / name).is_dir():
+            lab = labs.find_lab(name)
+            name, model = lab.tag("after"), read_dockerfile(lab.dockerfile, lab.app)
+        engine = engines.choose(options.engine)
+        if engine.labels(name) is None:
+            raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
+        with terminal.progress(f"Reading {name}"), engine.save(name) as stream:
+            archive = read_archive(stream, name, keep_files=True)
+    layers, largest = attribute(archive, model), folders(final_files(archive))[:15]
+    if not options.json:
+        terminal.inspect(name, archive, layers, largest)
+    return Outcome(
+        {
+            "image": name,
+            "unpacked_size": archive.unpacked_size,
+            "compressed_size": archive.compressed_size,
+            "stand_in": bases.LABEL in archive.labels,
+            "layers": [asdict(layer) for layer in layers],
+            "folders": [asdict(folder) for folder in largest],
+        }
+    )
+
+
+def graph(options: Namespace) -> Outcome:
+    """Show a Dockerfile's stages and the edges between them."""
+    path = Path(options.lab)
+    subject = None if path.is_file() else _subject(options.lab, None)
+    file = path if subject is None else subject.dockerfile
+    model = read_dockerfile(file, file.parent)
+    needed = {stage.index for stage in model.needed(options.target)}
+    if not options.json:
+        terminal.graph(model, needed)
+    return Outcome(
+        {
+            "file": str(file),
+            "stages": [
+                {
+                    "name": stage.label,
+                    "base": stage.base,
+                    "line": stage.line,
+                    "built": stage.index in needed,
+                }
+                for stage in model.stages
+            ],
+            "edges": [
+                {
+                    "source": edge.source
+                    if isinstance(edge.source, str)
+                    else model.stage(edge.source).label,
+                    "target": model.stage(edge.target).label,
+                    "kind": edge.kind,
+                    "line": edge.line,
+                    "paths": list(edge.paths),
+                }
+                for edge in model.edges
+            ],
+        }
+    )
+
+
+def reset(options: Namespace) -> Outcome:
+    """Put the starter's Dockerfile back; keep the learner's."""
+    lab = labs.find_lab(options.lab)
+    kept = labs.reset(lab)
+    if not options.json:
+        terminal.reset(lab, kept)
+    return Outcome({"lab": lab.name, "kept": str(kept) if kept else None})
+
+
+def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
+    folder = Path(name)
+    if (labs.ROOT / "labs" / name / "lab.toml").is_file() or not folder.is_dir():
+        lab = labs.find_lab(name)
+        own = lab.before_dockerfile if before else lab.dockerfile
+        return _Subject(lab.name, lab.app, file or own, lab)
+    if before:
+        raise UsageError(f"{name} is a folder: it has no before.", mend="Leave --before out.")
+    tag = "".join(c if c.isalnum() else "-" for c in folder.resolve().name.lower()).strip("-")
+    return _Subject(tag or "image", folder, file or folder / "Dockerfile")
+
+
+def _build(subject: _Subject, which: str, options: Namespace, target: str | None = None) -> Build:
+    engine = engines.choose(options.engine)
+    with terminal.progress(f"Building {subject.tag(which)}") as progress:
+        if notice := getattr(engine, "notice", ""):
+            progress.announce(notice)
+        return build_and_measure(
+            engine,
+            subject.context,
+            tag=subject.tag(which),
+            dockerfile=subject.dockerfile,
+            target=target,
+            secrets=tuple(options.secret),
+            no_cache=options.no_cache,
+            report=progress.report,
+            announce=progress.announce,
+        )
+
+
+def _save_plot(path: Path, title: str, before: Build, after: Build) -> None:
+    from multistage import plots
+
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"{path} is neither .png nor .svg.", mend="Name a .png or .svg file.")
+    try:
+        plots.compare(title, before, after).savefig(path)
+    except OSError as error:
+        raise UsageError(
+            f"The figure cannot be written: {error}.", where=str(path), mend="Name another file."
+        ) from error

@@ -1,0 +1,160 @@
+"""Engines: what builds images and runs them. The protocol, the probe, and the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from multistage.engines.events import Event, Report, ignore
+from multistage.errors import MachineError, UsageError
+from multistage.images.streams import Readable
+
+__all__ = [
+    "BuildRequest",
+    "Engine",
+    "EngineState",
+    "Event",
+    "Finished",
+    "Report",
+    "RunningContainer",
+    "choose",
+    "ignore",
+    "probe",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to build.
+
+    Attributes:
+        context: the build context, a folder.
+        dockerfile: the Dockerfile, inside the context or not.
+        tag: the name the image gets.
+        target: the stage to stop at; ``None`` for the last.
+        build_args: values for the Dockerfile's ARGs.
+        secrets: for ``RUN --mount=type=secret``, in the words of ``docker build --secret``.
+        no_cache: build every step anew.
+    """
+
+    context: Path
+    dockerfile: Path
+    tag: str
+    target: str | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    no_cache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that ran in an image: its exit code, and what it wrote."""
+
+    exit_code: int
+    output: str
+
+
+class RunningContainer(Protocol):
+    """A container that was started for a check."""
+
+    @property
+    def address(self) -> str:
+        """Where it is reached from this machine: ``http://127.0.0.1:PORT``."""
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, ``None`` while it runs."""
+
+    def logs(self) -> str:
+        """Return what it wrote so far to its standard output and error."""
+
+
+class Engine(Protocol):
+    """What an engine owes the course."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name on the command line: ``docker`` or ``daemonless``."""
+
+    def describe(self) -> str:
+        """Return name, version and image store of what builds, for figures and reports."""
+
+    def build(self, request: BuildRequest, report: Report = ignore) -> str:
+        """Build an image, tell ``report`` what happens, and return the image's ID.
+
+        An interrupt (``KeyboardInterrupt``) ends the build and leaves nothing running.
+
+        Raises:
+            LearnerError: the Dockerfile does not build; says where.
+            MachineError: the engine does not answer.
+        """
+
+    def save(self, image: str) -> AbstractContextManager[Readable]:
+        """Open the image as an archive, a stream as ``docker save`` writes it."""
+
+    def labels(self, image: str) -> dict[str, str] | None:
+        """Return the labels of an image this engine has, ``None`` where it has none such."""
+
+    def registry_has(self, reference: str) -> bool | None:
+        """Ask the registry for an image: ``None`` where the registry cannot be reached."""
+
+    def pull(self, reference: str) -> None:
+        """Fetch an image from its registry."""
+
+    def load(self, archive: Path) -> None:
+        """Take the images of an archive in."""
+
+    def run(
+        self, image: str, port: int, environment: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[RunningContainer]:
+        """Run an image for a check, its ``port`` published on 127.0.0.1; always removed after."""
+
+    def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
+        """Run ``command`` in place of the image's own, at most so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What the probe found out about an engine."""
+
+    name: str
+    available: bool
+    reason: str
+    how_to_get_it: str = ""
+
+
+def _candidates() -> Iterator[tuple[str, EngineState]]:
+    from multistage.engines.docker import connection  # the Docker SDK is slow to import
+
+    yield "docker", connection.probe()
+
+
+def probe() -> tuple[EngineState, ...]:
+    """Return the state of every engine the course knows, best first."""
+    return tuple(state for _, state in _candidates())
+
+
+def choose(name: str | None = None) -> Engine:
+    """Return the engine called ``name``, or the best one that works on this machine.
+
+    Raises:
+        UsageError: no engine is called that.
+        MachineError: the engine, or every engine, is not available; says how to get it.
+    """
+    states = probe()
+    if name is not None and name not in {state.name for state in states}:
+        known = ", ".join(state.name for state in states)
+        raise UsageError(f"There is no engine called {name}.", mend=f"Engines: {known}.")
+    wanted = [state for state in states if name in (None, state.name)]
+    for state in wanted:
+        if state.available:
+            return _make(state.name)
+    raise MachineError(wanted[0].reason, mend=wanted[0].how_to_get_it)
+
+
+def _make(_name: str) -> Engine:
+    from multistage.engines.docker import DockerEngine
+
+    return DockerEngine()

@@ -1,0 +1,165 @@
+"""Builds through BuildKit: runs ``docker buildx build`` and reads its progress."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from multistage.engines import BuildRequest
+from multistage.engines.docker.rawjson import ProgressReader
+from multistage.engines.events import BuildLog, Report, StepFinished
+from multistage.errors import CourseError, LearnerError, MachineError
+
+_GRACE = 10  # seconds that an interrupted build has to end by itself
+_LOCATION = re.compile(r"^(?P<file>[^\s:]*Dockerfile[^\s:]*):(?P<line>\d+)$")
+_PARSE_ERROR = re.compile(r"dockerfile parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
+_SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
+# What BuildKit says when the fault is the machine's, not the Dockerfile's.
+_MACHINE_FAULTS = {
+    "no space left on device": "Free disk space, for example with: docker system prune",
+    "Cannot connect to the Docker daemon": "Start the Docker Engine and build again.",
+    "error during connect": "Start the Docker Engine and build again.",
+    "i/o timeout": "Check the network connection and build again.",
+    "toomanyrequests": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
+}
+
+
+def build(request: BuildRequest, report: Report) -> None:
+    """Build ``request`` and load the image into the engine under its tag.
+
+    Raises:
+        LearnerError: the build failed; names the Dockerfile's line.
+        MachineError: the engine, the network or the disk is at fault.
+    """
+    reader, log = ProgressReader(), BuildLog()
+    with _running(command(request)) as process:
+        assert process.stderr is not None  # asked for in _running
+        for event in reader.read(process.stderr):
+            log.add(event)
+            report(event)
+        exit_code = process.wait()
+    if exit_code != 0:
+        raise build_error(request, reader.text, log)
+
+
+def command(request: BuildRequest) -> list[str]:
+    """Return the command line that builds ``request``."""
+    words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
+    # An attestation beside the image would be one more "layer" in the archive.
+    words += ["--provenance=false", "--tag", request.tag, "--file", str(request.dockerfile)]
+    if request.target is not None:
+        words += ["--target", request.target]
+    if request.no_cache:
+        words.append("--no-cache")
+    for name, value in request.build_args.items():
+        words += ["--build-arg", f"{name}={value}"]
+    for secret in request.secrets:
+        words += ["--secret", secret]
+    return [*words, str(request.context)]
+
+
+@contextmanager
+def _running(words: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a command with its standard error as text; end it and its children on the way out."""
+    # In a session of its own, Ctrl-C reaches this process alone, which then ends the build.
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _end(process)
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    _signal(process, signal.SIGINT)
+    # Unread progress would fill the pipe and keep the process from ending.
+    drain = threading.Thread(target=_drain, args=(process.stderr,), daemon=True)
+    drain.start()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.wait()
+    drain.join(1)
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    if sys.platform == "win32":
+        process.terminate()
+        return
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass  # it ended in this very moment
+
+
+def _drain(stream: IO[str] | None) -> None:
+    for _ in stream or ():
+        pass
+
+
+def build_error(request: BuildRequest, text: list[str], log: BuildLog) -> CourseError:
+    """Return the error for a failed build from what buildx printed and its events said."""
+    message = next((line for line in reversed(text) if line.startswith("ERROR: ")), "")
+    message = message.removeprefix("ERROR: ").removeprefix("failed to solve: ")
+    failed = log.failed()
+    if not message:
+        message = failed.error if failed else "\n".join(text[-5:])
+    for sign, mend in _MACHINE_FAULTS.items():
+        if sign in message:
+            return MachineError(f"The build stopped: {message}", mend=mend)
+    return LearnerError(
+        _what(message, failed, log),
+        where=_where(request, text, message),
+        mend=_mend(message, failed),
+    )
+
+
+def _where(request: BuildRequest, text: list[str], message: str) -> str:
+    name = str(request.dockerfile)
+    for line in text:
+        if match := _LOCATION.match(line.strip()):
+            return f"{name}:{match['line']}"
+    match = _PARSE_ERROR.search(message)
+    return f"{name}:{match['line']}" if match else name
+
+
+def _what(message: str, failed: StepFinished | None, log: BuildLog) -> str:
+    if (parse_error := _PARSE_ERROR.search(message)) is not None:
+        return f"The Dockerfile cannot be read: {parse_error['text']}"
+    if (missing := re.search(r'"(/[^"]*)": not found', message)) is not None:
+        return f"The build stopped: {missing[1]} was not found."
+    if failed is None:
+        return f"The build stopped: {message}"
+    output = "".join(log.output.get(failed.step.id, [])).rstrip().splitlines()[-15:]
+    tail = "".join(f"\n    {line}" for line in output)
+    return f"The build stopped at {failed.step.name}: {failed.error}{tail}"
+
+
+def _mend(message: str, failed: StepFinished | None) -> str:
+    if suggestion := _SUGGESTION.search(message):
+        return f"Did you mean {suggestion['name']}?"
+    if re.search(r'"/[^"]*": not found', message):
+        stage = "that stage" if failed and "--from" in failed.step.name else "the build context"
+        return f"Check the path: it must exist in {stage}, and not be named in .dockerignore."
+    if "did not complete successfully" in message:
+        return "Read the last lines above: they are what the command said before it failed."
+    return "Mend that line and build again."

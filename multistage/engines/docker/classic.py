@@ -1,0 +1,89 @@
+"""Builds with the engine's classic builder, where ``docker buildx`` is missing or too old."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, BuildError
+
+from multistage.engines import BuildRequest
+from multistage.engines.events import Report, Step, StepFinished, StepLog, StepStarted
+from multistage.errors import LearnerError
+
+COST = (
+    "Without docker buildx 0.13 or newer the classic builder is used: it builds every stage up "
+    "to the target, one after another, and knows no RUN --mount."
+)
+_STEP = re.compile(r"^Step (?P<number>\d+)/(?P<total>\d+) : (?P<instruction>.*)", re.DOTALL)
+_PARSE_ERROR = re.compile(r"parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
+
+
+def build(client: docker.DockerClient, request: BuildRequest, report: Report) -> None:
+    """Build ``request`` under its tag.
+
+    Raises:
+        LearnerError: the build failed; names the step.
+    """
+    try:
+        messages = client.api.build(
+            path=str(request.context),
+            dockerfile=str(request.dockerfile.resolve()),
+            tag=request.tag,
+            target=request.target,
+            buildargs=dict(request.build_args),
+            nocache=request.no_cache,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        for event in read_events(messages, request.dockerfile):
+            report(event)
+    except (APIError, BuildError) as error:
+        text = getattr(error, "explanation", None) or str(error)
+        match = _PARSE_ERROR.search(text)
+        line = f":{match['line']}" if match else ""
+        raise LearnerError(
+            f"The Dockerfile cannot be read: {match['text'] if match else text}",
+            where=f"{request.dockerfile}{line}",
+            mend="Mend that line and build again.",
+        ) from error
+
+
+def read_events(
+    messages: Iterator[dict[str, Any]], dockerfile: Path
+) -> Iterator[StepStarted | StepLog | StepFinished]:
+    """Turn the classic builder's messages into events.
+
+    Raises:
+        LearnerError: a message says that the build failed.
+    """
+    step, began, cached = None, 0.0, False
+    for message in messages:
+        text = message.get("stream", "")
+        if match := _STEP.match(text):
+            if step is not None:
+                yield StepFinished(step, time.time(), time.time() - began, cached)
+            name = f"[{match['number']}/{match['total']}] {match['instruction'].strip()}"
+            step = Step(name, name, None, int(match["number"]), int(match["total"]))
+            began, cached = time.time(), False
+            yield StepStarted(step, began)
+        elif "error" in message:
+            if step is not None:
+                now = time.time()
+                yield StepFinished(step, now, now - began, error=message["error"])
+            raise LearnerError(
+                f"The build stopped at {step.name if step else 'its start'}: {message['error']}",
+                where=str(dockerfile),
+                mend="Mend that step and build again.",
+            )
+        elif "Using cache" in text:
+            cached = True
+        elif step is not None and text.strip():
+            yield StepLog(step, text)
+    if step is not None:
+        yield StepFinished(step, time.time(), time.time() - began, cached)

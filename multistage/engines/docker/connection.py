@@ -1,0 +1,122 @@
+"""Finds the Docker Engine, and says in one sentence why there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import docker
+from docker.context import ContextAPI
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+
+from multistage.engines import EngineState
+from multistage.errors import MachineError
+
+# The first release whose progress can be read as JSON:
+# https://github.com/docker/buildx/releases/tag/v0.13.0
+BUILDX_NEEDED = (0, 13)
+
+_INSTALL = "Install Docker Desktop (https://docs.docker.com/get-docker/) and start it."
+_START = (
+    "Start it: sudo systemctl start docker"
+    if sys.platform.startswith("linux")
+    else "Start Docker Desktop and wait until it says that the engine is running."
+)
+_PERMISSION = "Run: sudo usermod -aG docker $USER, then log out and in again."
+
+
+def connect(timeout: float = 300) -> docker.DockerClient:
+    """Return a client of the engine that the ``docker`` command would talk to.
+
+    ``DOCKER_HOST`` comes first, then ``DOCKER_CONTEXT``, then the current context. ``timeout``
+    is in seconds, for one request.
+
+    Raises:
+        MachineError: no engine answers; says why and what to do.
+    """
+    try:
+        client = _client(timeout)
+        client.ping()
+    except (DockerException, OSError) as error:
+        reason, mend = explain(error)
+        raise MachineError(reason, mend=mend) from error
+    return client
+
+
+def _client(timeout: float) -> docker.DockerClient:
+    if os.environ.get("DOCKER_HOST"):
+        return docker.from_env(timeout=timeout)
+    context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))  # None: the current one
+    if context is None:
+        raise DockerException(f"there is no Docker context {os.environ['DOCKER_CONTEXT']}")
+    tls = context.TLSConfig if isinstance(context.TLSConfig, TLSConfig) else False
+    return docker.DockerClient(
+        base_url=context.Host, tls=tls, timeout=timeout, version="auto", use_ssh_client=True
+    )
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return why no engine answers, and the mend."""
+    text = str(error)
+    if "Permission denied" in text or "PermissionError" in text:
+        return "Docker runs, but you have no permission to use its socket.", _PERMISSION
+    if shutil.which("docker") is None:
+        return "Docker is not installed on this machine.", _INSTALL
+    where = os.environ.get("DOCKER_HOST")
+    if where:
+        return (
+            f"No Docker Engine answers at {where} (from DOCKER_HOST).",
+            "Start that engine, or unset DOCKER_HOST.",
+        )
+    return "Docker is installed but its engine is not running.", _START
+
+
+def probe() -> EngineState:
+    """Return whether a Docker Engine answers, and which."""
+    try:
+        client = connect(timeout=10)
+    except MachineError as error:
+        return EngineState("docker", False, error.what, error.mend)
+    try:
+        return EngineState("docker", True, describe(client))
+    finally:
+        client.close()
+
+
+def describe(client: docker.DockerClient) -> str:
+    """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
+    information = client.info()
+    buildx = buildx_version()
+    builder = f"buildx {'.'.join(map(str, buildx))}" if has_buildx(buildx) else "classic builder"
+    return f"Docker Engine {information['ServerVersion']}, {image_store(information)}, {builder}"
+
+
+def image_store(information: dict[str, object]) -> str:
+    """Return ``containerd store`` or the name of the storage driver, from ``docker info``."""
+    # With the containerd store DriverStatus says so:
+    # https://docs.docker.com/engine/storage/containerd/
+    if "io.containerd.snapshotter" in json.dumps(information.get("DriverStatus")):
+        return "containerd store"
+    return str(information.get("Driver"))
+
+
+def buildx_version() -> tuple[int, ...] | None:
+    """Return the version of ``docker buildx``, ``None`` where there is none."""
+    try:
+        found = subprocess.run(
+            ["docker", "buildx", "version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", found.stdout)
+    return tuple(int(part) for part in match.groups()) if found.returncode == 0 and match else None
+
+
+def has_buildx(version: tuple[int, ...] | None) -> bool:
+    """Return whether this buildx can tell its progress as JSON."""
+    return version is not None and version[:2] >= BUILDX_NEEDED

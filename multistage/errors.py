@@ -1,0 +1,47 @@
+"""The errors a learner may meet: each says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+
+class CourseError(Exception):
+    """An error that is shown without a traceback.
+
+    Attributes:
+        what: one sentence, what went wrong.
+        where: ``file:line``, a file, or an empty string where no place applies.
+        mend: one sentence, what to do about it.
+        exit_code: the exit code of the ``multistage`` command for this error.
+    """
+
+    exit_code = 3
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return "\n".join(line for line in (self.what, self.where, self.mend) if line)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines IPython shows instead of a traceback."""
+        return str(self).splitlines()
+
+
+class LearnerError(CourseError):
+    """The learner's work falls short: their Dockerfile does not build, or a check fails."""
+
+    exit_code = 1
+
+
+class UsageError(CourseError):
+    """The command or function was asked for something that does not exist."""
+
+    exit_code = 2
+
+
+class MachineError(CourseError):
+    """The machine falls short: no engine, no network, no disk space."""
+
+    exit_code = 3

@@ -1,0 +1,183 @@
+"""Reads an image archive: ``docker save``'s tar, an OCI archive, or an OCI layout on disk.
+
+Formats: https://github.com/opencontainers/image-spec/blob/main/image-layout.md and
+https://github.com/moby/docker-image-spec/blob/main/spec.md (``manifest.json``). Everything is
+found by digest, so the order of the members and their names do not matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from multistage.errors import UsageError
+from multistage.images.layers import MeasuredLayer, measure_layer
+from multistage.images.streams import ForwardStream, Prefixed, Readable, content, tar_entries
+
+_MAX_DOCUMENT = 8 << 20  # bytes; manifests and configs are far smaller
+_MAX_DOCUMENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageArchive:
+    """An image as its archive tells it.
+
+    Attributes:
+        config: the image's config: https://github.com/opencontainers/image-spec config.md.
+        layers: the layers, lowest first.
+    """
+
+    config: dict[str, Any]
+    layers: tuple[MeasuredLayer, ...]
+
+    @property
+    def unpacked_size(self) -> int:
+        """Bytes of all files in all layers."""
+        return sum(layer.unpacked_size for layer in self.layers)
+
+    @property
+    def compressed_size(self) -> int:
+        """Bytes of all layers, compressed by the meter."""
+        return sum(layer.compressed_size for layer in self.layers)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The image's labels."""
+        return (self.config.get("config") or {}).get("Labels") or {}
+
+
+@dataclass
+class _Parts:
+    """What an archive held: JSON documents by member name and by digest, layers by DiffID."""
+
+    documents: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, MeasuredLayer] = field(default_factory=dict)
+
+
+def read_path(path: Path, *, keep_files: bool = False) -> ImageArchive:
+    """Measure an image in a file (``docker save``, OCI archive) or folder (OCI layout).
+
+    Raises:
+        UsageError: the file is no image archive, or a damaged one.
+    """
+    if path.is_dir():
+        return _assemble(_gather(_folder_members(path), keep_files), str(path), keep_files)
+    with path.open("rb") as stream:
+        return read_archive(stream, str(path), keep_files=keep_files)
+
+
+def read_archive(
+    stream: Readable, name: str = "the archive", *, keep_files: bool = False
+) -> ImageArchive:
+    """Measure an image from a tar stream, in one pass and constant memory.
+
+    Raises:
+        UsageError: the stream holds no image, several, or a damaged one.
+    """
+    try:
+        return _assemble(_gather(_tar_members(stream), keep_files), name, keep_files)
+    except tarfile.TarError as error:
+        raise UsageError(
+            f"{name} is not an image archive: {error}.",
+            mend="Make one with: docker save IMAGE -o image.tar",
+        ) from error
+
+
+def _tar_members(stream: Readable) -> Iterator[tuple[str, int, Readable]]:
+    archive = ForwardStream(stream)
+    for member in tar_entries(archive):
+        if member.isreg():
+            yield member.name.removeprefix("./"), member.size, content(archive, member)
+
+
+def _folder_members(folder: Path) -> Iterator[tuple[str, int, Readable]]:
+    if not (folder / "oci-layout").is_file():
+        raise UsageError(
+            f"{folder} is no OCI image layout: it has no file oci-layout.",
+            mend="Name a folder that holds oci-layout, index.json and blobs/.",
+        )
+    for path in (folder / "oci-layout", folder / "index.json", *folder.glob("blobs/sha256/*")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as blob:
+                yield path.relative_to(folder).as_posix(), path.stat().st_size, blob
+
+
+def _gather(members: Iterator[tuple[str, int, Readable]], keep_files: bool) -> _Parts:
+    parts = _Parts()
+    for name, size, blob in members:
+        head = blob.read(1)
+        if head in (b"{", b"[") and size <= _MAX_DOCUMENT:
+            data = head + blob.read(size)
+            try:
+                document = json.loads(data)
+            except ValueError:
+                _add_layer(parts, io.BytesIO(data), keep_files)
+                continue
+            if len(parts.documents) > _MAX_DOCUMENTS:
+                raise UsageError("The image archive holds too many JSON documents.")
+            parts.documents[name] = document
+            parts.documents[f"sha256:{hashlib.sha256(data).hexdigest()}"] = document
+        else:
+            _add_layer(parts, Prefixed(head, blob), keep_files)
+    return parts
+
+
+def _add_layer(parts: _Parts, blob: Readable, keep_files: bool) -> None:
+    try:
+        layer = measure_layer(blob, keep_files=keep_files)
+    except UsageError:
+        return  # not every member is a layer; one that is needed will be missed
+    parts.layers[layer.digest] = layer
+
+
+def _assemble(parts: _Parts, name: str, keep_files: bool) -> ImageArchive:
+    config = _config(parts.documents, name)
+    empty = measure_layer(io.BytesIO(bytes(10240)), keep_files=keep_files)
+    layers = []
+    for digest in config.get("rootfs", {}).get("diff_ids", []):
+        layer = parts.layers.get(digest) or (empty if digest in _EMPTY_LAYERS else None)
+        if layer is None:
+            raise UsageError(
+                f"{name} is incomplete: its layer {digest[:19]} is missing or damaged.",
+                mend="Build or save the image again.",
+            )
+        layers.append(layer)
+    return ImageArchive(config, tuple(layers))
+
+
+# A tar of no files, 1,024 bytes of zeros: what BuildKit and Docker write for an empty layer.
+_EMPTY_LAYERS = ("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",)
+
+
+def _config(documents: dict[str, Any], name: str) -> dict[str, Any]:
+    for digest in _config_names(documents):
+        document = documents.get(digest)
+        if isinstance(document, dict) and "rootfs" in document:
+            return document
+    raise UsageError(
+        f"{name} is not an image archive: it holds no image config.",
+        mend="Make one with: docker save IMAGE -o image.tar",
+    )
+
+
+def _config_names(documents: dict[str, Any]) -> Iterator[str]:
+    """Yield the names or digests under which a config may stand, best first."""
+    saved = documents.get("manifest.json")
+    if isinstance(saved, list):
+        yield from (str(entry.get("Config", "")) for entry in saved if isinstance(entry, dict))
+    pending = [documents.get("index.json")]
+    while pending:
+        document = pending.pop(0)
+        if not isinstance(document, dict):
+            continue
+        if isinstance(document.get("config"), dict):
+            yield str(document["config"].get("digest", ""))
+        for child in document.get("manifests") or []:
+            if isinstance(child, dict):
+                pending.append(documents.get(str(child.get("digest", ""))))

@@ -1,0 +1,74 @@
+"""What is inside an image: its final file tree, and where its bytes lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from multistage.images.archive import ImageArchive
+from multistage.images.layers import File
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder and the bytes of all files in and below it."""
+
+    path: str
+    unpacked_size: int
+    files: int
+
+
+def final_files(image: ImageArchive) -> dict[str, int]:
+    """Return path and size of every file that a container of this image would see.
+
+    Upper layers replace files of lower ones, and hide them with whiteouts:
+    https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
+    """
+    tree: dict[str, int] = {}
+    for layer in image.layers:
+        for whiteout in _whiteouts(layer.files):
+            tree = {p: size for p, size in tree.items() if not _hidden(p, whiteout)}
+        tree.update(
+            (file.path, file.size)
+            for file in layer.files
+            if not file.path.rpartition("/")[2].startswith(_WHITEOUT)
+        )
+    return tree
+
+
+def _whiteouts(files: Iterable[File]) -> list[str]:
+    hidden = []
+    for file in files:
+        folder, _, name = file.path.rpartition("/")
+        if name == _OPAQUE:
+            hidden.append(f"{folder}/")
+        elif name.startswith(_WHITEOUT):
+            hidden.append(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
+    return hidden
+
+
+def _hidden(path: str, whiteout: str) -> bool:
+    if whiteout.endswith("/"):
+        return path.startswith(whiteout)
+    return path == whiteout or path.startswith(f"{whiteout}/")
+
+
+def folders(files: dict[str, int], depth: int = 2) -> tuple[Folder, ...]:
+    """Return the folders ``depth`` levels down, the largest first."""
+    sizes: dict[str, list[int]] = {}
+    for path, size in files.items():
+        parts = path.split("/")
+        name = "/" + "/".join(parts[:depth] if len(parts) > depth else parts[:-1])
+        entry = sizes.setdefault(name, [0, 0])
+        entry[0] += size
+        entry[1] += 1
+    rows = (Folder(name, size, count) for name, (size, count) in sizes.items())
+    return tuple(sorted(rows, key=lambda folder: (-folder.unpacked_size, folder.path)))
+
+
+def left_behind(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """Return the files of ``before`` that ``after`` does not have at the same path."""
+    return {path: size for path, size in before.items() if path not in after}

@@ -1,0 +1,194 @@
+"""Finds the labs, knows their before and after, and resets them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from multistage.dockerfile import parse
+from multistage.errors import LearnerError, MachineError, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that the running container must answer, before and after alike."""
+
+    path: str
+    status: int
+    contains: str
+    why: str
+    hint: str
+    needs_network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """Files that must not be in the after image: a glob from the image's root."""
+
+    path: str
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabFolder:
+    """A lab as its folder and ``lab.toml`` tell it.
+
+    Attributes:
+        name: the folder's name under ``labs/``.
+        folder: the folder.
+        order: the number of its notebook.
+        minutes: how long the lab takes.
+        video: the part of the video it goes with.
+        port: where the app listens inside the container.
+        budget: bytes that the after image may weigh, unpacked.
+        solution: the variant under ``solutions/`` that the lab leads to.
+    """
+
+    name: str
+    folder: Path
+    title: str
+    summary: str
+    order: int
+    minutes: int
+    video: str
+    notebook: str
+    port: int
+    budget: int
+    solution: str
+    requests: tuple[Request, ...]
+    forbidden: tuple[Forbidden, ...]
+
+    @property
+    def app(self) -> Path:
+        """The starter app, which is the build context."""
+        return self.folder / "app"
+
+    @property
+    def dockerfile(self) -> Path:
+        """The learner's Dockerfile."""
+        return self.app / "Dockerfile"
+
+    @property
+    def before_dockerfile(self) -> Path:
+        """The starter's Dockerfile, single-stage: a copy that is never edited."""
+        return self.folder / "before" / "Dockerfile"
+
+    def tag(self, which: str) -> str:
+        """Return the name of the lab's image, ``which`` being ``before`` or ``after``."""
+        return f"multistage/{self.name}:{which}"
+
+    def is_converted(self, dockerfile: Path | None = None) -> bool:
+        """Return whether the learner's Dockerfile has more than one stage.
+
+        Raises:
+            LearnerError: the Dockerfile cannot be read.
+        """
+        path = dockerfile or self.dockerfile
+        if not path.is_file():
+            raise LearnerError(
+                f"There is no file {path}.", mend=f"Run: multistage reset {self.name}"
+            )
+        return parse(path.read_bytes(), str(path)).is_multistage
+
+
+def labs(root: Path = ROOT) -> tuple[LabFolder, ...]:
+    """Return all labs, in the course's order."""
+    files = sorted((root / "labs").glob("*/lab.toml"))
+    return tuple(sorted((read_lab(file) for file in files), key=lambda lab: lab.order))
+
+
+def find_lab(name: str, root: Path = ROOT) -> LabFolder:
+    """Return the lab called ``name``.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    file = root / "labs" / name / "lab.toml"
+    if Path(name).name == name and file.is_file():
+        return read_lab(file)
+    known = [lab.name for lab in labs(root)]
+    near = get_close_matches(name, known, 1)
+    raise UsageError(
+        f"There is no lab called {name}.",
+        mend=f"Did you mean {near[0]}?" if near else f"Labs: {', '.join(known)}.",
+    )
+
+
+def read_lab(file: Path) -> LabFolder:
+    """Return the lab that a ``lab.toml`` describes.
+
+    Raises:
+        MachineError: the file is damaged; the checkout is at fault, not the learner.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+        fields = {key: data[key] for key in _PLAIN_FIELDS}
+        return LabFolder(
+            name=file.parent.name,
+            folder=file.parent,
+            budget=data["budget"]["unpacked_size"],
+            requests=tuple(Request(**request) for request in data.get("requests", [])),
+            forbidden=tuple(Forbidden(**entry) for entry in data.get("forbidden", [])),
+            **fields,
+        )
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise MachineError(
+            f"The lab's description is damaged: {error}.",
+            where=str(file),
+            mend="Restore it with: git checkout -- labs",
+        ) from error
+
+
+_PLAIN_FIELDS = (
+    "title",
+    "summary",
+    "order",
+    "minutes",
+    "video",
+    "notebook",
+    "port",
+    "solution",
+)
+
+
+def reset(lab: LabFolder) -> Path | None:
+    """Put the starter's Dockerfile back; keep the learner's as ``Dockerfile.yours-N``.
+
+    Returns:
+        Where the learner's file was kept; ``None`` where it was the starter already.
+    """
+    starter = lab.before_dockerfile.read_bytes()
+    if not lab.dockerfile.exists():
+        lab.dockerfile.write_bytes(starter)
+        return None
+    if lab.dockerfile.read_bytes() == starter:
+        return None
+    kept = keep(lab.dockerfile)
+    lab.dockerfile.write_bytes(starter)
+    return kept
+
+
+def keep(file: Path) -> Path:
+    """Copy ``file`` to ``NAME.yours-N`` with the first free N, and return the copy."""
+    number = 1
+    while True:
+        copy = file.with_name(f"{file.name}.yours-{number}")
+        try:
+            with copy.open("xb") as target, file.open("rb") as source:
+                shutil.copyfileobj(source, target)
+        except FileExistsError:
+            number += 1
+        else:
+            return copy

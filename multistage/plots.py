@@ -1,0 +1,124 @@
+"""Figures: pure functions from measurements to a matplotlib figure.
+
+The colour language of the whole course is set here. The colours are those of Okabe and Ito,
+which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from multistage.builds import Build
+from multistage.units import megabytes, times_smaller
+
+COLOURS = {
+    "builder stage": "#E69F00",
+    "runtime stage": "#0072B2",
+    "base": "#9A9A9A",
+    "dependencies": "#D55E00",
+    "app": "#009E73",
+    "config": "#CC79A7",
+}
+INK = "#22272E"
+QUIET = "#6B7280"
+PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
+
+_NARROWEST_WITH_LABEL = 0.09  # a share of the axis' width
+_LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an image
+
+
+def compare(title: str, before: Build, after: Build) -> Figure:
+    """Return before and after as bars stacked by kind, unpacked above and compressed below."""
+    figure = Figure(figsize=(8, 4.3), dpi=100, facecolor=PAPER, layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    _bars(upper, "unpacked", before, after, compressed=False)
+    _bars(lower, "compressed", before, after, compressed=True)
+    figure.suptitle(
+        compare_title(title, before, after),
+        x=0.01, ha="left", color=INK, fontsize=14, fontweight="bold",
+    )  # fmt: skip
+    upper.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 0.98), ncols=4, frameon=False,
+        labelcolor=INK, fontsize=10, handlelength=1, columnspacing=1.2,
+    )  # fmt: skip
+    figure.supxlabel(footnote((before, after)), x=0.99, ha="right", color=QUIET, fontsize=8)
+    return figure
+
+
+def compare_title(title: str, before: Build, after: Build) -> str:
+    """Return the finding: how many times smaller the after image is."""
+    if not after.is_multistage:
+        return f"{title}: not converted yet"
+    finding = times_smaller(before.unpacked_size, after.unpacked_size)
+    return f"{title}: {finding}, unpacked"
+
+
+def compare_alt_text(title: str, before: Build, after: Build) -> str:
+    """Return what the figure shows, in words."""
+    parts = [compare_title(title, before, after) + "."]
+    for name, image in (("Before", before), ("After", after)):
+        kinds = image.sizes_by_kind()
+        shares = ", ".join(f"{kind} {megabytes(kinds[kind])}" for kind in kinds if kinds[kind])
+        parts.append(
+            f"{name}: {megabytes(image.unpacked_size)} unpacked ({shares or 'empty'}), "
+            f"{megabytes(image.compressed_size)} compressed."
+        )
+    return " ".join([*parts, footnote((before, after))])
+
+
+def footnote(builds: Sequence[Build]) -> str:
+    """Return on what the figures rest: the engine, and the stand-in bases by name."""
+    engines = " and ".join(dict.fromkeys(build.builder for build in builds))
+    stand_ins = dict.fromkeys(name for build in builds for name in build.stand_ins)
+    bases = f"stand-ins for {', '.join(stand_ins)}" if stand_ins else "base images as published"
+    dates = " and ".join(dict.fromkeys(build.date for build in builds))
+    return f"Measured from the layers, {dates} · {engines} · {bases}"
+
+
+def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: bool) -> None:
+    rows = (("after", after), ("before", before))
+    totals = {label: sum(b.sizes_by_kind(compressed=compressed).values()) for label, b in rows}
+    widest = max(*totals.values(), 1)
+    for kind in ("base", "dependencies", "app", "config"):
+        sizes = [build.sizes_by_kind(compressed=compressed)[kind] for _, build in rows]
+        if kind == "config" and not any(s > _LEAST_CONFIG * widest for s in sizes):
+            continue
+        offsets = [_offset(build, kind, compressed=compressed) for _, build in rows]
+        bars = axes.barh(
+            [label for label, _ in rows],
+            [size / 1e6 for size in sizes],
+            left=[offset / 1e6 for offset in offsets],
+            color=COLOURS[kind], edgecolor=PAPER, linewidth=0.8, height=0.66, label=kind,
+        )  # fmt: skip
+        labels = [
+            megabytes(size) if size > _NARROWEST_WITH_LABEL * widest else "" for size in sizes
+        ]
+        axes.bar_label(bars, labels, label_type="center", color=PAPER, fontsize=9, weight="bold")
+    for row, (label, _) in enumerate(rows):
+        axes.annotate(
+            megabytes(totals[label]), (totals[label] / 1e6, row), (6, 0),
+            textcoords="offset points", va="center", color=INK, fontsize=11, fontweight="bold",
+        )  # fmt: skip
+    axes.set_xlim(0, widest / 1e6 * 1.16)
+    axes.set_xlabel(f"{name} size (MB)", color=QUIET, fontsize=9)
+    _quiet(axes)
+
+
+def _offset(build: Build, kind: str, *, compressed: bool) -> int:
+    sizes = build.sizes_by_kind(compressed=compressed)
+    kinds = list(sizes)
+    return sum(sizes[earlier] for earlier in kinds[: kinds.index(kind)])
+
+
+def _quiet(axes: Axes) -> None:
+    axes.set_facecolor(PAPER)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color("#D0D4DA")
+    axes.tick_params(colors=QUIET, length=0, labelsize=9)
+    for label in axes.get_yticklabels():
+        label.set_color(INK)
+        label.set_fontsize(11)

@@ -1,0 +1,200 @@
+"""What the command line shows: results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from multistage.builds import Build
+from multistage.checks import CheckReport
+from multistage.dockerfile import Dockerfile
+from multistage.engines import EngineState
+from multistage.engines.events import Event
+from multistage.images import Folder, ImageArchive, Layer
+from multistage.labs import LabFolder
+from multistage.progress import BuildProgress
+from multistage.units import megabytes, seconds, times_smaller
+
+# The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
+_COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
+_BAR_CELLS = 44
+
+_out = Console(highlight=False)
+_progress = Console(stderr=True, highlight=False)
+
+
+class _PlainProgress(BuildProgress):
+    """Progress for a log file: one line for each step that ends."""
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        row = self.steps.get(event.step.id)
+        if row is not None and row.state != "running" and row.step.id not in self._told:
+            self._told.add(row.step.id)
+            _progress.print(escape(row.line(0)), soft_wrap=True)
+
+    def announce(self, text: str) -> None:
+        super().announce(text)
+        _progress.print(escape(text), soft_wrap=True)
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._told: set[str] = set()
+
+
+@contextmanager
+def progress(title: str) -> Iterator[BuildProgress]:
+    """Show a build's progress while the block runs: live on a terminal, in lines elsewhere."""
+    if not _progress.is_terminal:
+        yield _PlainProgress(title)
+        return
+    with Live(console=_progress, refresh_per_second=8, transient=True) as live:
+        live_progress = BuildProgress(title)
+        live.get_renderable = lambda: _drawn(live_progress)  # type: ignore[method-assign]
+        yield live_progress
+    for note in live_progress.notes:
+        _progress.print(escape(note), soft_wrap=True)
+
+
+def _drawn(current: BuildProgress) -> Text:
+    rows = [current.status(), *current.lines()[-12:]]
+    return Text("\n".join(rows), no_wrap=True, overflow="ellipsis")
+
+
+def doctor(
+    states: Sequence[EngineState], chosen: str | None, recipes: dict[str, bool], in_use: list[str]
+) -> None:
+    """Show the engines' state and the stand-ins'."""
+    for state in states:
+        mark = "[green]✓[/]" if state.available else "[red]✗[/]"
+        _out.print(f"{mark} {state.name}: {escape(state.reason)}", soft_wrap=True)
+        if state.how_to_get_it:
+            _out.print(f"    {escape(state.how_to_get_it)}", soft_wrap=True)
+    _out.print(f"Builds will use: {chosen or 'no engine works on this machine'}")
+    if in_use:
+        _out.print(f"Stand-in bases in use: {', '.join(in_use)}", soft_wrap=True)
+    built = [name for name, is_built in recipes.items() if is_built]
+    _out.print(f"Stand-in bases built: {', '.join(built) or 'none'}", soft_wrap=True)
+
+
+def labs(rows: Sequence[tuple[LabFolder, str]]) -> None:
+    """Show the labs and their state."""
+    table = Table("lab", "title", "minutes", "state", box=None, pad_edge=False)
+    for lab, state in rows:
+        table.add_row(lab.name, lab.title, str(lab.minutes), escape(state))
+    _out.print(table)
+
+
+def setup(ready: dict[str, bool]) -> None:
+    """Show which base images are ready."""
+    for name, is_stand_in in sorted(ready.items()):
+        _out.print(f"[green]✓[/] {name}{' (stand-in)' if is_stand_in else ''}")
+
+
+def build(built: Build) -> None:
+    """Show a build's layers and sizes."""
+    _out.print(_layer_table(built.layers))
+    _out.print(f"[bold]{escape(str(built))}[/]  built in {seconds(built.seconds)}", soft_wrap=True)
+    skipped = [stage.name for stage in built.stages if not stage.built]
+    if skipped:
+        _out.print(f"Skipped stages: {', '.join(skipped)}")
+    _out.print(f"[dim]{escape(built.builder)}{_stand_in_note([built])}[/]", soft_wrap=True)
+
+
+def compare(title: str, before: Build, after: Build) -> None:
+    """Show before and after as a table with bars."""
+    finding = (
+        times_smaller(before.unpacked_size, after.unpacked_size)
+        if after.is_multistage
+        else "not converted yet"
+    )
+    _out.print(f"[bold]{escape(title)}: {finding}[/]")
+    table = Table("", "", "unpacked", "compressed", box=None, pad_edge=False)
+    widest = max(before.unpacked_size, after.unpacked_size, 1)
+    for name, image in (("before", before), ("after", after)):
+        sizes = megabytes(image.unpacked_size), megabytes(image.compressed_size)
+        table.add_row(name, _bar(image, widest), *sizes)
+    _out.print(table)
+    legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in _COLOURS.items())
+    _out.print(legend)
+    note = f"{after.builder}{_stand_in_note([before, after])}, {after.date}"
+    _out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
+
+
+def _bar(image: Build, widest: int) -> Text:
+    bar = Text()
+    for kind, size in image.sizes_by_kind().items():
+        cells = round(size / widest * _BAR_CELLS)
+        bar.append("█" * (cells or (1 if size and kind == "app" else 0)), style=_COLOURS[kind])
+    return bar
+
+
+def _stand_in_note(builds: Sequence[Build]) -> str:
+    names = dict.fromkeys(name for build in builds for name in build.stand_ins)
+    return f", stand-ins for {', '.join(names)}" if names else ""
+
+
+def check(report: CheckReport) -> None:
+    """Show the checklist, with a hint for each check that failed."""
+    for result in report.checks:
+        mark = "[green]✓[/]" if result.passed else "[red]✗[/]" if result.required else "–"
+        _out.print(f"{mark} {escape(result.title)}. {escape(result.message)}", soft_wrap=True)
+        if result.hint:
+            _out.print(f"    Hint: {escape(result.hint)}", soft_wrap=True)
+    _out.print("[bold green]All passed.[/]" if report.passed else "[bold]Not there yet.[/]")
+
+
+def inspect(
+    name: str, archive: ImageArchive, layers: Sequence[Layer], largest: Sequence[Folder]
+) -> None:
+    """Show an image's layers and its largest folders."""
+    _out.print(_layer_table(layers))
+    table = Table("folder", "files", "unpacked", box=None, pad_edge=False)
+    for folder in largest:
+        table.add_row(escape(folder.path), f"{folder.files:,}", megabytes(folder.unpacked_size))
+    _out.print(table)
+    sizes = megabytes(archive.unpacked_size), megabytes(archive.compressed_size)
+    _out.print(f"[bold]{escape(name)}: {sizes[0]} unpacked, {sizes[1]} compressed[/]")
+
+
+def graph(model: Dockerfile, needed: set[int]) -> None:
+    """Show the stages, and under each what it takes from others."""
+    for stage in model.stages:
+        note = "" if stage.index in needed else "  (skipped: the target does not need it)"
+        style = "bold" if stage.index in needed else "dim"
+        text = f"{stage.label} (line {stage.line}) FROM {stage.base}{note}"
+        _out.print(f"[{style}]{escape(text)}[/]", soft_wrap=True)
+        for edge in model.edges:
+            if edge.target == stage.index and edge.kind != "from":
+                source = edge.source
+                name = source if isinstance(source, str) else model.stage(source).label
+                paths = " ".join(edge.paths)
+                _out.print(f"    ← {escape(f'{name}: {paths}')} (line {edge.line})", soft_wrap=True)
+
+
+def reset(lab: LabFolder, kept: Path | None) -> None:
+    """Say that the starter is back, and where the learner's file is."""
+    _out.print(f"{lab.name}: the starter's Dockerfile is back.")
+    if kept is not None:
+        _out.print(f"Yours is kept as {escape(str(kept))}", soft_wrap=True)
+
+
+def _layer_table(layers: Sequence[Layer]) -> Table:
+    table = Table("unpacked", "compressed", "kind", "stage", "line", "created by", box=None)
+    for layer in layers:
+        table.add_row(
+            megabytes(layer.unpacked_size),
+            megabytes(layer.compressed_size),
+            Text(layer.kind, style=_COLOURS[layer.kind]),
+            layer.stage or "",
+            str(layer.line or ""),
+            Text(layer.created_by.replace("\n", " ")[:70], no_wrap=True, overflow="ellipsis"),
+        )
+    return table
