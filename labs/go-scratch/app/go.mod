@@ -1,0 +1,3 @@
+module example.com/finished-goods
+
+go 1.22
