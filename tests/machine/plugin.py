@@ -1,0 +1,24 @@
+"""A pytest plugin: the fixtures through which tests reach what ``start.py test`` has started."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def docker_engine_hosts() -> dict[str, str]:
+    """Return the engines to compare: name -> what DOCKER_HOST has to be for it.
+
+    Empty where the machine runs only one, or none of them.
+    """
+    hosts: dict[str, str] = json.loads(os.environ.get("MULTISTAGE_TEST_ENGINES") or "{}")
+    return hosts
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str | None:
+    """Return the path of the Chromium to test with, ``None`` for Playwright's own."""
+    return os.environ.get("MULTISTAGE_TEST_CHROMIUM") or None
