@@ -11,10 +11,11 @@ from typing import Any
 
 from multistage import bases
 from multistage.dockerfile import Dockerfile, Stage, parse
+from multistage.dockerfile.errors import did_you_mean
 from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
 from multistage.errors import LearnerError, UsageError
-from multistage.images import Layer, attribute, read_archive
+from multistage.images import ImageArchive, Layer, attribute, read_archive
 from multistage.units import megabytes
 
 Announce = Callable[[str], None]
@@ -41,18 +42,19 @@ class BuiltLayer(Layer):
     cached: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Build:
     """A finished build, measured.
 
     Attributes:
         image: the image's name on its engine.
+        image_id: its ID there, which stays when another build takes the name over.
         engine: ``docker`` or ``daemonless``.
         builder: the engine's name, version and image store.
         stand_ins: the base images that were stand-ins, by the names the Dockerfile gives them.
         seconds: how long the build took, without measuring.
         unpacked_size: bytes of all files in all layers.
-        compressed_size: bytes of all layers under the meter's gzip.
+        compressed_size: bytes of all layers under the meter's zstd.
         layers: lowest first.
         stages: in the Dockerfile's order.
         date: the day of the build, ISO 8601.
@@ -60,6 +62,7 @@ class Build:
     """
 
     image: str
+    image_id: str
     engine: str
     builder: str
     stand_ins: tuple[str, ...]
@@ -77,6 +80,16 @@ class Build:
             f"{self.image}: {megabytes(self.unpacked_size)} unpacked, "
             f"{megabytes(self.compressed_size)} compressed"
         )
+
+    def __repr__(self) -> str:
+        """Return the sizes, and on what they were measured: what a notebook shows."""
+        return f"{self}\nMeasured {self.measured_on}"
+
+    @property
+    def measured_on(self) -> str:
+        """What the figures rest on: the day, the engine, and the stand-in bases by name."""
+        bases = f"stand-ins for {', '.join(self.stand_ins)}" if self.stand_ins else "real bases"
+        return f"{self.date} · {self.builder} · {bases}"
 
     def sizes_by_kind(self, *, compressed: bool = False) -> dict[str, int]:
         """Return bytes for each kind of layer: base, dependencies, app, config."""
@@ -123,13 +136,16 @@ def build(
 
     started = time.monotonic()
     request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
-    engine.build(request, tell)
+    try:
+        image_id = engine.build(request, tell)
+    except LearnerError as error:
+        raise _located(error, model, log) from error
     seconds = time.monotonic() - started
-    announce(f"Measuring {tag}")
-    with engine.save(tag) as stream:
-        image = read_archive(stream, tag)
+    announce(f"  Measuring {tag}")
+    image = read_image(engine, image_id)
     return Build(
         image=tag,
+        image_id=image_id,
         engine=engine.name,
         builder=engine.describe(),
         stand_ins=stand_ins,
@@ -143,6 +159,12 @@ def build(
     )
 
 
+def read_image(engine: Engine, image: str, *, keep_files: bool = False) -> ImageArchive:
+    """Measure an image that an engine has."""
+    with engine.save(image) as stream:
+        return read_archive(stream, image, keep_files=keep_files, from_engine=True)
+
+
 def read_dockerfile(path: Path, context: Path) -> Dockerfile:
     """Read and model a Dockerfile.
 
@@ -154,7 +176,8 @@ def read_dockerfile(path: Path, context: Path) -> Dockerfile:
         raise UsageError(f"There is no folder {context}.", mend="Name a lab or a build context.")
     if not path.is_file():
         raise UsageError(
-            f"There is no file {path}.", mend="Name the Dockerfile with --file, or put it there."
+            f"There is no file {path}.",
+            mend="In a lab, bring the starter's back: multistage reset LAB, or lab.reset().",
         )
     return parse(path.read_bytes(), str(path))
 
@@ -182,20 +205,29 @@ def prepare_bases(
     """
     stand_ins = []
     for image in model.external_images(target):
-        labels = engine.labels(image.name)
-        if labels is not None and bases.LABEL not in labels:
+        where = f"{model.path}:{image.line}"
+        try:
+            labels = engine.labels(image.name)
+        except UsageError as error:
+            raise LearnerError(error.what, where=where, mend=error.mend) from error
+        if labels is not None and not bases.is_stand_in(image.name, labels):
             continue
         found = engine.registry_has(image.name)
-        where = f"{model.path}:{image.line}"
         if found:
             if labels is not None:  # a stand-in from a time without network
                 announce(f"Fetching {image.name}, in place of its stand-in")
                 engine.pull(image.name)
-        elif found is False:
+        elif _looks_like_a_stage(image.name, model):
+            raise LearnerError(
+                f"There is no stage called {image.name}.",
+                where=where,
+                mend=f"Give the stage above this name: FROM <base image> AS {image.name}",
+            )
+        elif found is False and bases.find_recipe(image.name) is None:
             raise LearnerError(
                 f"The registry has no image {image.name}.",
                 where=where,
-                mend="Check its name and tag.",
+                mend=_nearest_base(image.name) or "Check its name and tag.",
             )
         else:
             _load_stand_in(engine, image.name, labels, where, announce)
@@ -208,17 +240,55 @@ def _load_stand_in(
 ) -> None:
     recipe = bases.find_recipe(name)
     if recipe is None:
+        near = _nearest_base(name)
         known = ", ".join(sorted(r for recipe in bases.recipes() for r in recipe.references))
         raise LearnerError(
             f"There is no image {name} on this machine, its registry cannot be reached, "
             "and the course has no stand-in for it.",
             where=where,
-            mend=f"Check the name. Without a registry these bases work: {known}.",
+            mend=near or f"Check the name. Without a registry these bases work: {known}.",
         )
     announce(f"{name}: the registry cannot be reached; a stand-in from Debian's packages is used")
     stand_in = bases.stand_in(name, lambda step: announce(f"  {step}"))
     if labels is None or labels.get(bases.RECIPE_LABEL) != stand_in.recipe_digest:
         engine.load(stand_in.archive)
+
+
+def _located(error: LearnerError, model: Dockerfile, log: BuildLog) -> LearnerError:
+    """Return the error with its line, which older engines leave out, from the step that failed."""
+    failed = log.failed()
+    if failed is None or not error.where.startswith(model.path):
+        return error
+    for stage in model.stages:
+        if step_stage(model, stage) == failed.step.stage:
+            for line, number in step_numbers(stage).items():
+                if number == failed.step.number:
+                    mend = _scratch_mend(model, stage, line) or error.mend
+                    return LearnerError(error.what, where=f"{model.path}:{line}", mend=mend)
+    return error
+
+
+def _scratch_mend(model: Dockerfile, stage: Stage, line: int) -> str:
+    """Return the mend for a RUN in a stage that has no shell, empty where that is not it."""
+    is_run = any(i.line == line and i.keyword == "RUN" for i in stage.instructions)
+    while stage.base_stage is not None:
+        stage = model.stage(stage.base_stage)
+    if not is_run or stage.base != "scratch":
+        return ""
+    return "This stage starts from scratch and has no shell for RUN: do it in the builder stage."
+
+
+def _looks_like_a_stage(name: str, model: Dockerfile) -> bool:
+    """Return whether ``--from`` names this, in one plain word: then a stage was meant."""
+    is_source = any(edge.source == name and edge.kind != "from" for edge in model.edges)
+    return is_source and not set(name) & set("/:@.") and bases.find_recipe(name) is None
+
+
+def _nearest_base(name: str) -> str:
+    known = ["scratch", *(r for recipe in bases.recipes() for r in recipe.references)]
+    if name.partition(":")[0] == "scratch":
+        return "Write FROM scratch, without a tag: it is no image."
+    return did_you_mean(name, known)
 
 
 def _with_cached(

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
+import re
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from multistage.builds import Build
+from multistage.builds import Build, read_image
 from multistage.engines import Engine, RunningContainer
 from multistage.errors import LearnerError
-from multistage.images import ImageArchive, read_archive
+from multistage.images import ImageArchive
 from multistage.labs import LabFolder, Request
 from multistage.units import megabytes
 
 _START_SECONDS = 30.0  # how long a container may take until it answers
 _ANSWER_SECONDS = 15.0
 _ANSWER_BYTES = 1 << 20
+_PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
 _UPSTREAM_CANDIDATES = ("https://example.com/", "https://www.docker.com/")
 
 
@@ -63,9 +67,10 @@ class Answer:
 
 def check_lab(engine: Engine, lab: LabFolder, build: Build) -> CheckReport:
     """Run the lab's checks on a built image."""
-    with engine.save(build.image) as stream:
-        image = read_archive(stream, build.image, keep_files=True)
+    image = read_image(engine, build.image_id, keep_files=True)
     results = [_converted(build), *_answers(engine, lab, build), *_lean(lab, image)]
+    if lab.nonroot:
+        results.append(_not_root(image))
     return CheckReport(lab.name, (*results, _within_budget(lab, build)))
 
 
@@ -83,11 +88,21 @@ def _within_budget(lab: LabFolder, build: Build) -> CheckResult:
     return CheckResult(
         "budget", f"The image is at most {megabytes(lab.budget)} unpacked", True, passed,
         f"It is {megabytes(build.unpacked_size)}.",
-        "" if passed else "Start the runtime stage from a smaller base, and copy the artifact only.",
+        "" if passed else "Start the runtime stage from a smaller base; copy the artifact only.",
+    )  # fmt: skip
+
+
+def _not_root(image: ImageArchive) -> CheckResult:
+    passed = image.user.partition(":")[0] not in ("", "0", "root")
+    return CheckResult(
+        "nonroot", "The program does not run as root", True, passed,
+        f"It runs as {image.user or 'root'}.",
+        "" if passed else "Add a USER to the last stage, as a number: USER 65532:65532",
     )  # fmt: skip
 
 
 def _lean(lab: LabFolder, image: ImageArchive) -> Iterator[CheckResult]:
+    # All layers: what a later layer deletes is shipped all the same.
     paths = [file.path for layer in image.layers for file in layer.files]
     for entry in lab.forbidden:
         pattern = entry.path.strip("/")
@@ -101,13 +116,14 @@ def _lean(lab: LabFolder, image: ImageArchive) -> Iterator[CheckResult]:
 
 def matches(path: str, pattern: str) -> bool:
     """Return whether ``path`` is what the glob names, or lies below it."""
-    return fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")
+    places = (pattern, f"usr/{pattern}")  # in most images /bin is a link to /usr/bin
+    return any(fnmatchcase(path, glob) for p in places for glob in (p, f"{p}/*"))
 
 
 def _answers(engine: Engine, lab: LabFolder, build: Build) -> Iterator[CheckResult]:
     upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
     try:
-        with engine.run(build.image, lab.port, upstream_environment(upstream)) as container:
+        with engine.run(build.image_id, lab.port, upstream_environment(upstream)) as container:
             wait_until_it_answers(container)
             for request in lab.requests:
                 if request.needs_network and upstream is None:
@@ -115,7 +131,9 @@ def _answers(engine: Engine, lab: LabFolder, build: Build) -> Iterator[CheckResu
                 else:
                     yield _answer_result(request, ask(container.address, request.path))
     except LearnerError as error:
-        yield CheckResult("starts", "The container starts", True, False, error.what, error.mend)
+        hint = start_hint(error.what) if start_hint(error.what) != _START_HINT else error.mend
+        yield CheckResult("starts", "The container starts", True, False, error.what, hint)
+        yield from (_unasked(request) for request in lab.requests)
 
 
 def _unchecked(request: Request) -> CheckResult:
@@ -123,6 +141,13 @@ def _unchecked(request: Request) -> CheckResult:
         f"answers-{request.path}", request.why, False, False,
         "Not checked: no HTTPS address can be reached from this machine.",
         "Connect the machine to a network and check again.",
+    )  # fmt: skip
+
+
+def _unasked(request: Request) -> CheckResult:
+    return CheckResult(
+        f"answers-{request.path}", request.why, True, False,
+        "Not asked: the container does not run.", "First make the container start.",
     )  # fmt: skip
 
 
@@ -149,34 +174,74 @@ def wait_until_it_answers(
         exit_code = container.exit_code()
         if exit_code is not None:
             raise LearnerError(
-                f"The container ended with exit code {exit_code}.",
-                mend=_log_hint(container),
+                f"The container ended with exit code {exit_code}{_last_words(container)}",
+                mend=start_hint(container.logs()),
             )
-        if ask(container.address, "/").status:
+        address = container.address
+        if address and ask(address, "/").status:
             return
         time.sleep(0.1)
     raise LearnerError(
-        f"The container runs but did not answer within {_START_SECONDS:.0f} seconds.",
-        mend=_log_hint(container),
+        f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
+        + _last_words(container),
+        mend="Does the program listen on the port that EXPOSE names, on all addresses?",
     )
 
 
-def _log_hint(container: RunningContainer) -> str:
-    logs = container.logs()
-    return f"Its last words: {logs[-500:]}" if logs else "It wrote nothing to its log."
+def _last_words(container: RunningContainer) -> str:
+    lines = [line for line in container.logs().splitlines() if line.strip()]
+    return f": {' / '.join(lines[-3:])[-400:]}" if lines else ", and wrote nothing to its log."
+
+
+def start_hint(said: str) -> str:
+    """Return what to do about a container that does not start, from what it or the engine said."""
+    return next((hint for sign, hint in _START_HINTS if re.search(sign, said)), _START_HINT)
+
+
+_START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
+_START_HINTS = (
+    (
+        r'"/bin/sh": (stat|no such)|exec: "(sh|/bin/sh)"',
+        "This image has no shell. Write ENTRYPOINT and CMD in brackets and double quotes: "
+        'ENTRYPOINT ["/server"]',
+    ),
+    (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
+    (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
+    (
+        r"^exec \S+: no such file or directory",
+        "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+    ),
+    (
+        r"permission denied",
+        "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
+    ),
+)
 
 
 def ask(address: str, path: str) -> Answer:
     """Send a GET request to a container and return what it answered."""
+    if not address:
+        return Answer(0, "no answer: the container has ended")
+    url = address + urllib.parse.quote(path if path.startswith("/") else f"/{path}", safe=_PLAIN)
     # A proxy of the machine has no business between this machine and its own container.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     try:
-        with opener.open(address + path, timeout=_ANSWER_SECONDS) as response:
-            return Answer(response.status, response.read(_ANSWER_BYTES).decode("utf-8", "replace"))
-    except urllib.error.HTTPError as error:
-        return Answer(error.code, error.read(_ANSWER_BYTES).decode("utf-8", "replace"))
-    except OSError as error:
-        return Answer(0, f"no answer: {error}")
+        try:
+            response = opener.open(url, timeout=_ANSWER_SECONDS)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            text = response.read(_ANSWER_BYTES).decode("utf-8", "replace")
+            return Answer(int(response.status or 0), text)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Answer(0, f"no answer: {error!r}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is the answer: following it could lead to any address of this machine."""
+
+    def redirect_request(self, *_arguments: object, **_keywords: object) -> None:
+        return None
 
 
 def upstream_environment(upstream: str | None) -> Mapping[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from multistage import commands
 from multistage.errors import CourseError, UsageError
 
+_SIGNALLED = 128
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 _COMMANDS = {
@@ -76,13 +79,30 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _end(number: int, _frame: object) -> None:
+    """End as for an error, so that builds are ended and containers removed on the way out."""
+    raise SystemExit(_SIGNALLED + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2 or 3 (see errors.py)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a code page that has no arrows or check marks
+            stream.reconfigure(errors="replace")
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end)
     try:
         options = parser().parse_args(arguments)
         outcome: commands.Outcome = options.run(options)
+        if options.json:
+            print(json.dumps(outcome.document, indent=2))
+        sys.stdout.flush()
     except CourseError as error:
         print(error, file=sys.stderr)
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            fault = {"what": error.what, "where": error.where, "mend": error.mend}
+            print(json.dumps({"error": fault}, indent=2))
         return error.exit_code
     except KeyboardInterrupt:
         print("Interrupted. Nothing is left running.", file=sys.stderr)
@@ -91,8 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; keep Python from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if options.json:
-        print(json.dumps(outcome.document, indent=2))
     return outcome.exit_code
 
 

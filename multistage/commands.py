@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from multistage import bases, engines, labs, terminal
-from multistage.builds import Build, prepare_bases, read_dockerfile
+from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, UsageError
-from multistage.images import attribute, final_files, folders, read_archive, read_path
+from multistage.images import attribute, final_files, folders, read_path
+
+_PLOTS = (".png", ".svg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def _stand_ins_in_use(chosen: str | None, recipes: dict[str, bool]) -> list[str]
     if chosen is None:
         return []
     engine = engines.choose(chosen)
-    return [name for name in recipes if bases.LABEL in (engine.labels(name) or {})]
+    return [name for name in recipes if bases.is_stand_in(name, engine.labels(name) or {})]
 
 
 def list_labs(options: Namespace) -> Outcome:
@@ -70,7 +72,14 @@ def list_labs(options: Namespace) -> Outcome:
     return Outcome(
         {
             "labs": [
-                {"name": lab.name, "title": lab.title, "minutes": lab.minutes, "state": state}
+                {
+                    "name": lab.name,
+                    "title": lab.title,
+                    "summary": lab.summary,
+                    "minutes": lab.minutes,
+                    "video": lab.video,
+                    "state": state,
+                }
                 for lab, state in rows
             ]
         }
@@ -121,6 +130,8 @@ def compare(options: Namespace) -> Outcome:
             f"{options.lab} is a folder: it has no before.",
             mend="Name a lab, or build the folder twice with --file.",
         )
+    if options.plot is not None and options.plot.suffix.lower() not in _PLOTS:
+        raise UsageError(f"{options.plot} is neither .png nor .svg.", mend="Name one that is.")
     before_file = subject.lab.before_dockerfile
     before = _build(_Subject(subject.name, subject.context, before_file), "before", options)
     after = _build(subject, "after", options)
@@ -167,8 +178,8 @@ def inspect(options: Namespace) -> Outcome:
         engine = engines.choose(options.engine)
         if engine.labels(name) is None:
             raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
-        with terminal.progress(f"Reading {name}"), engine.save(name) as stream:
-            archive = read_archive(stream, name, keep_files=True)
+        with terminal.progress(f"Reading {name}"):
+            archive = read_image(engine, name, keep_files=True)
     layers, largest = attribute(archive, model), folders(final_files(archive))[:15]
     if not options.json:
         terminal.inspect(name, archive, layers, largest)
@@ -238,7 +249,8 @@ def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
         return _Subject(lab.name, lab.app, file or own, lab)
     if before:
         raise UsageError(f"{name} is a folder: it has no before.", mend="Leave --before out.")
-    tag = "".join(c if c.isalnum() else "-" for c in folder.resolve().name.lower()).strip("-")
+    letters = (c if c.isascii() and c.isalnum() else "-" for c in folder.resolve().name.lower())
+    tag = "".join(letters).strip("-")
     return _Subject(tag or "image", folder, file or folder / "Dockerfile")
 
 
@@ -250,7 +262,7 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
         return build_and_measure(
             engine,
             subject.context,
-            tag=subject.tag(which),
+            tag=subject.tag(f"{which}-{target.lower()}" if target else which),
             dockerfile=subject.dockerfile,
             target=target,
             secrets=tuple(options.secret),
@@ -263,8 +275,6 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
 def _save_plot(path: Path, title: str, before: Build, after: Build) -> None:
     from multistage import plots
 
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise UsageError(f"{path} is neither .png nor .svg.", mend="Name a .png or .svg file.")
     try:
         plots.compare(title, before, after).savefig(path)
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multistage.text import plain
+
 
 class CourseError(Exception):
     """An error that is shown without a traceback.
@@ -22,7 +24,7 @@ class CourseError(Exception):
         self.mend = mend
 
     def __str__(self) -> str:
-        return "\n".join(line for line in (self.what, self.where, self.mend) if line)
+        return "\n".join(plain(line) for line in (self.what, self.where, self.mend) if line)
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines IPython shows instead of a traceback."""

@@ -53,6 +53,7 @@ class LabFolder:
         video: the part of the video it goes with.
         port: where the app listens inside the container.
         budget: bytes that the after image may weigh, unpacked.
+        nonroot: whether the after image must name a user other than root.
         solution: the variant under ``solutions/`` that the lab leads to.
     """
 
@@ -66,6 +67,7 @@ class LabFolder:
     notebook: str
     port: int
     budget: int
+    nonroot: bool
     solution: str
     requests: tuple[Request, ...]
     forbidden: tuple[Forbidden, ...]
@@ -115,13 +117,13 @@ def find_lab(name: str, root: Path = ROOT) -> LabFolder:
     Raises:
         UsageError: there is none; names the nearest.
     """
-    file = root / "labs" / name / "lab.toml"
-    if Path(name).name == name and file.is_file():
-        return read_lab(file)
-    known = [lab.name for lab in labs(root)]
+    found = {lab.name: lab for lab in labs(root)}
+    if name in found:
+        return found[name]
+    known = list(found)
     near = get_close_matches(name, known, 1)
     raise UsageError(
-        f"There is no lab called {name}.",
+        f"There is no lab called {name[:60]}.",
         mend=f"Did you mean {near[0]}?" if near else f"Labs: {', '.join(known)}.",
     )
 
@@ -135,15 +137,18 @@ def read_lab(file: Path) -> LabFolder:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
         fields = {key: data[key] for key in _PLAIN_FIELDS}
+        if not all(isinstance(data[key], int) for key in ("order", "minutes", "port")):
+            raise TypeError("order, minutes and port are whole numbers")
         return LabFolder(
             name=file.parent.name,
             folder=file.parent,
             budget=data["budget"]["unpacked_size"],
+            nonroot=bool(data.get("nonroot", False)),
             requests=tuple(Request(**request) for request in data.get("requests", [])),
             forbidden=tuple(Forbidden(**entry) for entry in data.get("forbidden", [])),
             **fields,
         )
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise MachineError(
             f"The lab's description is damaged: {error}.",
             where=str(file),
@@ -168,7 +173,20 @@ def reset(lab: LabFolder) -> Path | None:
 
     Returns:
         Where the learner's file was kept; ``None`` where it was the starter already.
+
+    Raises:
+        MachineError: a file cannot be read or written.
     """
+    try:
+        return _reset(lab)
+    except OSError as error:
+        raise MachineError(
+            f"The lab cannot be reset: {error.strerror}.", where=str(error.filename or lab.app),
+            mend="Make the folder writable; a missing file comes back with: git checkout -- labs",
+        ) from error  # fmt: skip
+
+
+def _reset(lab: LabFolder) -> Path | None:
     starter = lab.before_dockerfile.read_bytes()
     if not lab.dockerfile.exists():
         lab.dockerfile.write_bytes(starter)

@@ -11,23 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multistage import labs
-from multistage.builds import Build, build
-from multistage.engines import Engine, Finished, choose
-from multistage.images import Folder, final_files, folders, left_behind, read_archive
+from multistage.builds import Build, build, read_dockerfile, read_image
+from multistage.dockerfile import Dockerfile
+from multistage.engines import Engine, choose, probe
+from multistage.errors import LearnerError, UsageError
+from multistage.images import Folder, final_files, folders, left_behind
 from multistage.progress import BuildProgress
-from multistage.units import megabytes, seconds, times_smaller
+from multistage.text import plain
+from multistage.units import megabytes, seconds
 
 if TYPE_CHECKING:
     from multistage.checks import Answer
 
 _REDRAW = 0.2  # seconds between two drawings of a running build
+_LARGEST_GUESS = 1e6  # megabytes
+_ANSWER = 300  # characters of an answer that are shown
 
 
 class Shown:
     """A result that shows itself in a notebook: text everywhere, HTML where there is room."""
 
     def __init__(self, text: str, rich: str | None = None, image: bytes | None = None) -> None:
-        self._bundle: dict[str, Any] = {"text/plain": text}
+        self._bundle: dict[str, Any] = {"text/plain": plain(text)}
         if rich is not None:
             self._bundle["text/html"] = rich
         if image is not None:
@@ -40,6 +45,35 @@ class Shown:
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, Any]:
         return self._bundle
+
+
+def doctor() -> Shown:
+    """Return which engine builds here, and why others do not."""
+    states = probe()
+    lines = []
+    for state in states:
+        lines.append(f"{'✓' if state.available else '✗'} {state.name}: {state.reason}")
+        if state.how_to_get_it:
+            lines.append(f"    {state.how_to_get_it}")
+    chosen = next((state.name for state in states if state.available), None)
+    lines.append(f"Builds will use: {chosen or 'no engine works on this machine'}")
+    return Shown("\n".join(lines))
+
+
+def stage_lines(model: Dockerfile) -> list[str]:
+    """Return a Dockerfile's stages in words, and under each what it copies from others."""
+    lines = []
+    for stage in model.stages:
+        name = stage.name or f"stage {stage.index}, without a name"
+        lines.append(f"{name}: FROM {stage.base} (line {stage.line})")
+        for edge in model.edges:
+            if edge.target == stage.index and edge.kind != "from":
+                source = edge.source if isinstance(edge.source, str) else model.stage(edge.source)
+                name = source if isinstance(source, str) else source.label
+                *taken, destination = edge.paths or ("",)
+                what = f"{' '.join(taken)} from {name} to {destination}"
+                lines.append(f"    takes {what} (line {edge.line})")
+    return lines
 
 
 class Lab:
@@ -56,7 +90,7 @@ class Lab:
         self._engine: Engine | None = None
         self._before: Build | None = None
         self._after: Build | None = None
-        self._guess: float | None = None
+        self._guesses: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"{self.folder.title} ({self.folder.name})"
@@ -68,14 +102,32 @@ class Lab:
             self._engine = choose(self._engine_name)
         return self._engine
 
-    def dockerfile(self) -> Shown:
-        """Return the learner's Dockerfile as it is now."""
-        return Shown(self.folder.dockerfile.read_text("utf-8").rstrip())
+    def dockerfile(self, folder: str | None = None) -> Shown:
+        """Return the learner's Dockerfile as it is now, or another one of the course."""
+        path = labs.ROOT / folder / "Dockerfile" if folder else self.folder.dockerfile
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}.", mend="lab.reset() brings yours back.")
+        return Shown(path.read_text("utf-8", errors="replace").rstrip())
 
-    def predict(self, guess_in_megabytes: float) -> Shown:
-        """Keep a guess at the before image's unpacked size, to be shown beside the measurement."""
-        self._guess = guess_in_megabytes * 1e6
-        return Shown(f"Your guess: {megabytes(int(self._guess))}.")
+    def reset(self) -> Shown:
+        """Put the starter's Dockerfile back; the learner's is kept beside it."""
+        kept = labs.reset(self.folder)
+        note = f" Yours is kept as {kept.name}." if kept else ""
+        return Shown(f"The starter's Dockerfile is back.{note}")
+
+    def stages(self) -> Shown:
+        """Return the stages of the learner's Dockerfile, and what each takes from which."""
+        model = read_dockerfile(self.folder.dockerfile, self.folder.app)
+        return Shown("\n".join(stage_lines(model)))
+
+    def predict(self, before: float | None = None, after: float | None = None) -> Shown:
+        """Keep guesses at the unpacked sizes, in megabytes, to be shown beside the measurements."""
+        guesses = {"before": before, "after": after}
+        self._guesses = {name: guess for name, guess in guesses.items() if guess is not None}
+        if not all(_is_guess(guess) for guess in self._guesses.values()):
+            raise UsageError("A guess is a number of megabytes.", mend="For example: before=300")
+        words = [f"{name} {megabytes(round(g * 1e6))}" for name, g in self._guesses.items()]
+        return Shown(f"Your guess: {', '.join(words) or 'none yet'}.")
 
     def build_before(self) -> Build:
         """Build and measure the single-stage image that the lab starts from."""
@@ -93,16 +145,17 @@ class Lab:
         return built
 
     def reveal(self) -> Shown:
-        """Return the guess beside the measurement."""
-        size = self._measured_before().unpacked_size
-        if self._guess is None:
-            return Shown(f"Measured: {megabytes(size)} unpacked.")
-        guess = int(self._guess)
-        verdict = times_smaller(size, guess) if guess else "nothing"
-        return Shown(
-            f"You guessed {megabytes(guess)}; measured: {megabytes(size)} unpacked. "
-            f"The guess is {verdict}." if guess else f"Measured: {megabytes(size)} unpacked."
-        )  # fmt: skip
+        """Return the guesses beside the measurements."""
+        measured = {"before": self._measured_before}
+        if self._after is not None:
+            measured["after"] = self._measured_after
+        lines = []
+        for name, measure in measured.items():
+            size = measure().unpacked_size
+            guess = self._guesses.get(name)
+            said = "no guess" if guess is None else f"you guessed {megabytes(round(guess * 1e6))}"
+            lines.append(f"{name}: {said}, measured {megabytes(size)} unpacked")
+        return Shown("\n".join(lines))
 
     def compare(self) -> Shown:
         """Return before and after as a figure."""
@@ -119,7 +172,8 @@ class Lab:
         """Run the lab's checks, and return the checklist with a hint for each that fails."""
         from multistage.checks import check_lab
 
-        report = check_lab(self.engine, self.folder, self._measured_after())
+        # Always what the Dockerfile says now; with nothing changed all of it is cached.
+        report = check_lab(self.engine, self.folder, self.build())
         lines = []
         for check in report.checks:
             lines.append(f"{'✓' if check.passed else '✗'} {check.title}. {check.message}")
@@ -131,34 +185,49 @@ class Lab:
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""
-        before = self._files(self._measured_before().image)
-        after = self._files(self._measured_after().image)
+        before = self._files(self._measured_before().image_id)
+        after = self._files(self._measured_after().image_id)
         gone = left_behind(before, after)
         if not self._measured_after().is_multistage:
             return Shown("Not converted yet: nothing is left behind.")
-        text = f"{len(gone):,} files, {megabytes(sum(gone.values()))}, stayed in the builder stage."
+        text = f"In before and not in after: {len(gone):,} files, {megabytes(sum(gone.values()))}."
         return Shown("\n".join([text, *_rows(folders(gone), rows)]))
 
     def inside(self, which: str = "before", rows: int = 8) -> Shown:
         """Return the largest folders of the before or the after image."""
-        build = self._measured_before() if which == "before" else self._measured_after()
-        files = self._files(build.image)
+        build = self._measured(which)
+        files = self._files(build.image_id)
         return Shown("\n".join([str(build), *_rows(folders(files), rows)]))
 
-    def ask(self, path: str) -> Shown:
-        """Run the after image, send it one request, and return what it answered."""
+    def ask(self, path: str, which: str = "after") -> Shown:
+        """Run an image, send it one request, and return what it answered.
+
+        A container that does not start, or ends at once, is an answer too.
+        """
         from multistage import checks
 
-        image = self._measured_after().image
         environment = checks.upstream_environment(checks.reachable_upstream())
-        with self.engine.run(image, self.folder.port, environment) as container:
-            checks.wait_until_it_answers(container)
-            answer: Answer = checks.ask(container.address, path)
-        return Shown(f"{answer.status}: {answer.text.strip()[:500]}")
+        try:
+            with self.engine.run(self._image(which), self.folder.port, environment) as container:
+                checks.wait_until_it_answers(container)
+                answer: Answer = checks.ask(container.address, path)
+        except LearnerError as error:
+            return Shown(error.what)
+        text = answer.text.strip()
+        rest = " …" if len(text) > _ANSWER else ""
+        return Shown(f"{answer.status}: {text[:_ANSWER]}{rest}")
 
-    def run(self, *command: str) -> Finished:
+    def user(self) -> Shown:
+        """Return the user that the after image's program runs as."""
+        user = read_image(self.engine, self._image("after")).user
+        return Shown(user or "root: the image names no user")
+
+    def run(self, *command: str) -> Shown:
         """Run a command in the after image; a command it does not have is an answer too."""
-        return self.engine.run_command(self._measured_after().image, list(command))
+        if not command:
+            raise UsageError("No command is named.", mend='Name one: lab.run("ls", "/")')
+        finished = self.engine.run_command(self._image("after"), list(command))
+        return Shown(f"exit code {finished.exit_code}: {finished.output or 'no output'}")
 
     def try_dockerfile(self, folder: str) -> Build:
         """Build and measure a Dockerfile of the course, by its folder, over the lab's app.
@@ -168,6 +237,14 @@ class Lab:
         self._after = self._build("tried", labs.ROOT / folder / "Dockerfile")
         return self._after
 
+    def _image(self, which: str) -> str:
+        return self._measured(which).image_id
+
+    def _measured(self, which: str) -> Build:
+        if which not in ("before", "after"):
+            raise UsageError(f"There is no {which} image.", mend="Say before or after.")
+        return self._measured_before() if which == "before" else self._measured_after()
+
     def _measured_before(self) -> Build:
         return self._before or self.build_before()
 
@@ -175,20 +252,23 @@ class Lab:
         return self._after or self.build()
 
     def _files(self, image: str) -> dict[str, int]:
-        with self.engine.save(image) as stream:
-            return final_files(read_archive(stream, image, keep_files=True))
+        return final_files(read_image(self.engine, image, keep_files=True))
 
     def _build(self, which: str, dockerfile: Path, target: str | None = None) -> Build:
         with _drawn(f"Building {which}") as progress:
             return build(
                 self.engine,
                 self.folder.app,
-                tag=self.folder.tag(which),
+                tag=self.folder.tag(f"{which}-{target.lower()}" if target else which),
                 dockerfile=dockerfile,
                 target=target,
                 report=progress.report,
                 announce=progress.announce,
             )
+
+
+def _is_guess(guess: object) -> bool:
+    return isinstance(guess, (int, float)) and 0 <= guess <= _LARGEST_GUESS
 
 
 def _rows(found: tuple[Folder, ...], rows: int) -> list[str]:
@@ -207,26 +287,34 @@ def _image_with_alt_text(png: bytes, text: str) -> str:
 
 @contextmanager
 def _drawn(title: str) -> Iterator[BuildProgress]:
-    """Draw a build's progress in the cell's output, at most a few times a second."""
-    from IPython.display import display
+    """Draw a build's progress in the cell's output, at most a few times a second.
 
-    handle = display(Shown(f"{title} …"), display_id=True)
+    The widget shows it while it runs. What stays in a stored notebook is the title.
+    """
+    from IPython.display import display
+    from ipywidgets import HTML
+
+    widget = HTML(f"{html.escape(title)} …", description_allow_html=False)
+    display({**widget._repr_mimebundle_(), "text/plain": title}, raw=True)
     last = 0.0
 
     def draw(progress: BuildProgress) -> None:
         nonlocal last
-        if handle is not None and time.monotonic() - last > _REDRAW:
+        if time.monotonic() - last > _REDRAW:
             last = time.monotonic()
-            handle.update(Shown("\n".join([progress.status(), *progress.lines()])))
+            _write(widget, [progress.status(), *progress.lines()])
 
     progress = BuildProgress(title, draw)
     try:
         yield progress
     except BaseException:
-        if handle is not None:
-            text = f"{title}: stopped after {seconds(progress.seconds)}"
-            with suppress(Exception):  # the kernel may be going away
-                handle.update(Shown("\n".join([text, *progress.lines()])))
+        stopped = f"{title}: stopped after {seconds(progress.seconds)}"
+        with suppress(Exception):  # the kernel may be going away
+            _write(widget, [stopped, *progress.lines()])
         raise
-    if handle is not None:
-        handle.update(Shown("\n".join([progress.summary(), *progress.notes])))
+    _write(widget, [progress.summary(), *progress.notes])
+
+
+def _write(widget: Any, lines: list[str]) -> None:
+    text = html.escape(plain("\n".join(lines)))
+    widget.value = f'<pre style="margin: 0; line-height: 1.4">{text}</pre>'

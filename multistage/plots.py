@@ -6,6 +6,7 @@ which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -27,6 +28,9 @@ QUIET = "#6B7280"
 PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
 
 _NARROWEST_WITH_LABEL = 0.09  # a share of the axis' width
+_FOOTNOTE_WIDTH = 120  # characters
+_SHORT_BAR = 0.35  # a share of the axis' width; beside a shorter bar its parts are written out
+_TOTAL_CHARACTER = 7.5  # points that a character of a total takes
 _LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an image
 
 
@@ -44,7 +48,9 @@ def compare(title: str, before: Build, after: Build) -> Figure:
         loc="lower left", bbox_to_anchor=(-0.01, 0.98), ncols=4, frameon=False,
         labelcolor=INK, fontsize=10, handlelength=1, columnspacing=1.2,
     )  # fmt: skip
-    figure.supxlabel(footnote((before, after)), x=0.99, ha="right", color=QUIET, fontsize=8)
+    figure.supxlabel(
+        _wrapped(footnote((before, after))), x=0.99, ha="right", color=QUIET, fontsize=8
+    )
     return figure
 
 
@@ -52,6 +58,8 @@ def compare_title(title: str, before: Build, after: Build) -> str:
     """Return the finding: how many times smaller the after image is."""
     if not after.is_multistage:
         return f"{title}: not converted yet"
+    if not after.unpacked_size:
+        return f"{title}: the after image is empty"
     finding = times_smaller(before.unpacked_size, after.unpacked_size)
     return f"{title}: {finding}, unpacked"
 
@@ -78,6 +86,10 @@ def footnote(builds: Sequence[Build]) -> str:
     return f"Measured from the layers, {dates} · {engines} · {bases}"
 
 
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, _FOOTNOTE_WIDTH, break_long_words=False))
+
+
 def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: bool) -> None:
     rows = (("after", after), ("before", before))
     totals = {label: sum(b.sizes_by_kind(compressed=compressed).values()) for label, b in rows}
@@ -96,15 +108,29 @@ def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: boo
         labels = [
             megabytes(size) if size > _NARROWEST_WITH_LABEL * widest else "" for size in sizes
         ]
-        axes.bar_label(bars, labels, label_type="center", color=PAPER, fontsize=9, weight="bold")
-    for row, (label, _) in enumerate(rows):
+        ink = INK if kind == "base" else PAPER
+        axes.bar_label(bars, labels, label_type="center", color=ink, fontsize=9, weight="bold")
+    for row, (label, build) in enumerate(rows):
+        total = megabytes(totals[label])
         axes.annotate(
-            megabytes(totals[label]), (totals[label] / 1e6, row), (6, 0),
+            total, (totals[label] / 1e6, row), (6, 0),
             textcoords="offset points", va="center", color=INK, fontsize=11, fontweight="bold",
         )  # fmt: skip
+        if totals[label] < _SHORT_BAR * widest:
+            axes.annotate(
+                _parts(build, compressed=compressed),
+                (totals[label] / 1e6, row), (16 + _TOTAL_CHARACTER * len(total), 0),
+                textcoords="offset points", va="center", color=QUIET, fontsize=9,
+            )  # fmt: skip
     axes.set_xlim(0, widest / 1e6 * 1.16)
     axes.set_xlabel(f"{name} size (MB)", color=QUIET, fontsize=9)
     _quiet(axes)
+
+
+def _parts(build: Build, *, compressed: bool) -> str:
+    """Return in words what is too thin to be seen."""
+    sizes = build.sizes_by_kind(compressed=compressed)
+    return " + ".join(f"{kind} {megabytes(size)}" for kind, size in sizes.items() if size)
 
 
 def _offset(build: Build, kind: str, *, compressed: bool) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +20,7 @@ from multistage.engines.events import Event
 from multistage.images import Folder, ImageArchive, Layer
 from multistage.labs import LabFolder
 from multistage.progress import BuildProgress
+from multistage.text import plain
 from multistage.units import megabytes, seconds, times_smaller
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
@@ -28,6 +29,11 @@ _BAR_CELLS = 44
 
 _out = Console(highlight=False)
 _progress = Console(stderr=True, highlight=False)
+
+
+def escape(text: str) -> str:
+    """Return text as rich prints it letter by letter, without what would steer the terminal."""
+    return escape_markup(plain(text))
 
 
 class _PlainProgress(BuildProgress):
@@ -65,7 +71,7 @@ def progress(title: str) -> Iterator[BuildProgress]:
 
 def _drawn(current: BuildProgress) -> Text:
     rows = [current.status(), *current.lines()[-12:]]
-    return Text("\n".join(rows), no_wrap=True, overflow="ellipsis")
+    return Text(plain("\n".join(rows)), no_wrap=True, overflow="ellipsis")
 
 
 def doctor(
@@ -144,7 +150,7 @@ def _stand_in_note(builds: Sequence[Build]) -> str:
 def check(report: CheckReport) -> None:
     """Show the checklist, with a hint for each check that failed."""
     for result in report.checks:
-        mark = "[green]✓[/]" if result.passed else "[red]✗[/]" if result.required else "–"
+        mark = "[green]✓[/]" if result.passed else "[red]✗[/]" if result.required else "-"
         _out.print(f"{mark} {escape(result.title)}. {escape(result.message)}", soft_wrap=True)
         if result.hint:
             _out.print(f"    Hint: {escape(result.hint)}", soft_wrap=True)
@@ -195,6 +201,8 @@ def _layer_table(layers: Sequence[Layer]) -> Table:
             Text(layer.kind, style=_COLOURS[layer.kind]),
             layer.stage or "",
             str(layer.line or ""),
-            Text(layer.created_by.replace("\n", " ")[:70], no_wrap=True, overflow="ellipsis"),
+            Text(
+                plain(layer.created_by.replace("\n", " "))[:70], no_wrap=True, overflow="ellipsis"
+            ),
         )
     return table

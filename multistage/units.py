@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+_THREE_DIGITS = 99.95  # from here on a number of three digits has no decimals
+_FACTORS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
+_NEXT_UNIT = 999.5
+_ABOUT_THE_SAME = 0.05
+_MINUTE = 60
+
 
 def megabytes(size: int) -> str:
     """Return bytes as Docker writes them, in decimal units: ``7.4 MB``, ``1.02 GB``, ``512 kB``."""
-    if size < 1_000:
+    if size < _FACTORS[0][1]:
         return f"{size} B"
-    for unit, factor in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
+    for unit, factor in _FACTORS:
         value = size / factor
-        if value < 999.5 or unit == "GB":
-            return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+        if value < _NEXT_UNIT or unit == "GB":
+            return f"{_three_digits(value)} {unit}"
     raise AssertionError("unreachable: the last unit takes every value")
 
 
@@ -18,16 +24,20 @@ def times_smaller(before: int, after: int) -> str:
     """Return how many times ``after`` goes into ``before``: ``138 times smaller``."""
     if after <= 0 or before <= 0:
         return "nothing to compare"
-    ratio = before / after
-    if 0.95 < ratio < 1.05:
+    if abs(before / after - 1) < _ABOUT_THE_SAME:
         return "the same size"
-    if ratio < 1:
-        return f"{1 / ratio:.3g} times larger"
-    return f"{ratio:.3g} times smaller" if ratio < 100 else f"{ratio:.0f} times smaller"
+    if after > before:
+        return f"{_three_digits(after / before)} times larger"
+    return f"{_three_digits(before / after)} times smaller"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < _THREE_DIGITS else f"{value:.0f}"
 
 
 def seconds(value: float) -> str:
     """Return seconds as ``3.2 s`` or ``2 min 05 s``."""
-    if value < 60:
+    if round(value, 1) < _MINUTE:
         return f"{value:.1f} s"
-    return f"{int(value) // 60} min {int(value) % 60:02d} s"
+    minutes, rest = divmod(max(int(value), _MINUTE), _MINUTE)
+    return f"{minutes} min {rest:02d} s"

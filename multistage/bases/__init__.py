@@ -8,8 +8,15 @@ runs, so root and an ordinary user get the same image.
 from __future__ import annotations
 
 from multistage.bases.build import Announce, StandIn, is_built, stand_in
-from multistage.bases.image import LABEL, RECIPE_LABEL, SOURCES_LABEL
-from multistage.bases.recipe import Recipe, find_recipe, normal_reference, recipes
+from multistage.bases.image import RECIPE_LABEL, SOURCES_LABEL
+from multistage.bases.recipe import (
+    LABEL,
+    Recipe,
+    find_recipe,
+    is_stand_in,
+    normal_reference,
+    recipes,
+)
 
 __all__ = [
     "LABEL",
@@ -20,6 +27,7 @@ __all__ = [
     "StandIn",
     "find_recipe",
     "is_built",
+    "is_stand_in",
     "normal_reference",
     "recipes",
     "stand_in",

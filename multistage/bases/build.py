@@ -17,7 +17,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from multistage.bases import image, sources
-from multistage.bases.recipe import Recipe, find_recipe
+from multistage.bases.recipe import LABEL, Recipe, find_recipe
 from multistage.bases.tree import Tree, add_merged_links
 from multistage.errors import MachineError, UsageError
 
@@ -121,7 +121,9 @@ def _build(recipe: Recipe, parent: StandIn | None, folder: Path, announce: Annou
     if recipe.packages:
         made_of += _add_packages(recipe, tree, scratch, announce)
     for place, wheel in enumerate(recipe.wheels, 1):
-        announce(f"  {recipe.name}: {wheel.requirement} ({place} of {len(recipe.wheels)} from PyPI)")
+        announce(
+            f"  {recipe.name}: {wheel.requirement} ({place} of {len(recipe.wheels)} from PyPI)"
+        )
         tree.add_wheel(sources.wheel(wheel.requirement, wheel.libc, scratch), scratch, wheel.moves)
         made_of.append(wheel.requirement.replace("==", " "))
     for specification, target in recipe.npm.items():
@@ -133,7 +135,7 @@ def _build(recipe: Recipe, parent: StandIn | None, folder: Path, announce: Annou
     layers = [*_parent_layers(parent)]
     layers.append(image.write_layer(tree.write, folder / "layer.tar.gz", _created_by(recipe)))
     labels = {
-        image.LABEL: recipe.name,
+        LABEL: recipe.name,
         image.RECIPE_LABEL: recipe.digest,
         image.SOURCES_LABEL: "; ".join(made_of),
     }
@@ -165,15 +167,17 @@ def _parent_layers(parent: StandIn | None) -> list[image.LayerFile]:
         if (folder / "image.json").is_file():
             own = json.loads((folder / "image.json").read_text("utf-8"))["layers"][-1]
             files[own[0]] = folder / "layer.tar.gz"
-    return [image.LayerFile(files[digest], digest, diff, by) for digest, diff, by in known["layers"]]
+    return [
+        image.LayerFile(files[digest], digest, diff, by) for digest, diff, by in known["layers"]
+    ]
 
 
 def _add_packages(recipe: Recipe, tree: Tree, scratch: Path, announce: Announce) -> list[str]:
     announce(f"  {recipe.name}: Debian's package lists")
-    apt = sources.apt(cache_folder() / "apt")
+    apt = sources.apt(scratch / "apt")
     apt.update()
     announce(f"  {recipe.name}: downloading Debian packages")
-    packages = apt.download(recipe.packages)
+    packages = apt.download(recipe.packages, scratch / "debs")
     status = []
     for place, package in enumerate(packages, 1):
         announce(f"  {recipe.name}: package {place} of {len(packages)}, {package.stem}")
@@ -181,7 +185,7 @@ def _add_packages(recipe: Recipe, tree: Tree, scratch: Path, announce: Announce)
     if not recipe.keep:
         tree.add_bytes("var/lib/dpkg/status", _dpkg_status(status))
     wanted = [name for name in recipe.packages if not name.startswith("?")]
-    return [f"{sources.release()}: {', '.join(wanted)}"]
+    return [f"Debian {sources.RELEASE}: {', '.join(wanted)}"]
 
 
 def _dpkg_status(controls: list[str]) -> bytes:
@@ -229,7 +233,11 @@ def _busybox_applets(tree: Tree, scratch: Path) -> list[str]:
 def ca_certificates() -> bytes:
     """Return this machine's CA certificates as PEM, empty where it has none."""
     known = ssl.get_default_verify_paths()
-    candidates = (os.environ.get("SSL_CERT_FILE"), known.cafile, "/etc/ssl/certs/ca-certificates.crt")
+    candidates = (
+        os.environ.get("SSL_CERT_FILE"),
+        known.cafile,
+        "/etc/ssl/certs/ca-certificates.crt",
+    )
     for name in candidates:
         if name and Path(name).is_file():
             return Path(name).read_bytes()

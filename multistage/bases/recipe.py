@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,8 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "bases"
-_FORMAT = "1"  # counted up when the assembling code changes what a recipe yields
+LABEL = "org.multistage-course.stand-in"
+_FORMAT = "2"  # counted up when the assembling code changes what a recipe yields
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ def find_recipe(reference: str, folder: Path = FOLDER) -> Recipe | None:
     )
 
 
+def is_stand_in(reference: str, labels: Mapping[str, str]) -> bool:
+    """Return whether an image of this name and labels is its stand-in.
+
+    An image that was built on a stand-in has inherited the labels and is none itself.
+    """
+    recipe = find_recipe(reference)
+    return recipe is not None and labels.get(LABEL) == recipe.name
+
+
 def normal_reference(reference: str) -> str:
     """Return a reference with the registry, ``library/`` and tag that Docker would assume."""
     first, slash, rest = reference.partition("/")
@@ -118,6 +129,8 @@ def read_recipe(folder: Path) -> Recipe:
     try:
         data = tomllib.loads(file.read_text("utf-8"))
         parent = data.get("parent")
+        if parent == folder.name:
+            raise ValueError("it is its own parent")
         return Recipe(
             name=folder.name,
             folder=folder,

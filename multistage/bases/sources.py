@@ -31,6 +31,8 @@ class AptFolder:
             "Dir::State::lists": self.folder / "lists",
             "Dir::State::status": self.folder / "status",
             "Dir::Cache": self.folder / "cache",
+            "Dir::Etc::SourceList": self.folder / "sources.list",
+            "Dir::Etc::SourceParts": "/dev/null",
             "Debug::NoLocking": "true",
             "APT::Install-Recommends": "false",
             "APT::Get::AllowUnauthenticated": "false",
@@ -39,21 +41,20 @@ class AptFolder:
         return [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
 
     def update(self) -> None:
-        """Fetch the package lists."""
-        for name in ("state", "lists/partial", "cache/archives/partial"):
+        """Fetch the package lists of the release that stand-ins are made from."""
+        for name in ("state", "lists/partial", "cache"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         # An empty status file says that nothing is installed: then everything is resolved.
         (self.folder / "status").touch()
+        (self.folder / "sources.list").write_text(f"{source_line()}\n", "utf-8")
         _run(["apt-get", *self.options(), "-qq", "update"], "Debian's package lists")
 
-    def download(self, packages: Sequence[str]) -> list[Path]:
-        """Download packages and all they depend on; return the .deb files."""
-        archives = self.folder / "cache" / "archives"
-        words = ["apt-get", *self.options(), "-qq", "-y"]
-        listing = _run([*words, "--print-uris", "install", *packages], "Debian's packages")
-        names = [line.split()[1] for line in listing.splitlines() if line.startswith("'")]
+    def download(self, packages: Sequence[str], folder: Path) -> list[Path]:
+        """Download packages and all they depend on; return the .deb files, sorted."""
+        (folder / "partial").mkdir(parents=True)
+        words = ["apt-get", *self.options(), "-o", f"Dir::Cache::archives={folder}", "-qq", "-y"]
         _run([*words, "--download-only", "install", *packages], "Debian's packages")
-        return [archives / name for name in names]
+        return sorted(folder.glob("*.deb"))
 
 
 def apt(folder: Path) -> AptFolder:
@@ -64,20 +65,34 @@ def apt(folder: Path) -> AptFolder:
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise MachineError(
-            "The registry cannot be reached, and stand-in bases need a Debian or Ubuntu machine.",
+            "The registry cannot be reached, and stand-in bases need a Debian machine.",
             mend="Connect to the network so that base images can be pulled.",
         )
     return AptFolder(folder)
 
 
-def release() -> str:
-    """Return the release whose packages apt-get has here, for example ``Debian 12 bookworm``."""
-    values: dict[str, str] = {}
-    for line in Path("/etc/os-release").read_text("utf-8").splitlines():
-        key, _, value = line.partition("=")
-        values[key] = value.strip('"')
-    words = (values.get("ID", "debian").title(), values.get("VERSION_ID", ""))
-    return " ".join([*words, values.get("VERSION_CODENAME", "")]).strip()
+def source_line() -> str:
+    """Return the apt source of stand-ins: Debian's release, from this machine's own mirror.
+
+    Raises:
+        MachineError: this machine's apt has no Debian mirror.
+    """
+    words = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
+    for line in _run([*words, "Created-By: Packages"], "Debian's mirror").splitlines():
+        address, suite, component = line.split()
+        if suite in _SUITES and component == "main":
+            return f"deb [signed-by={_KEYRING}] {address} {RELEASE} main"
+    raise MachineError(
+        "Stand-in bases are made from Debian's packages, and this machine's apt names no mirror.",
+        mend="Connect to the network so that base images can be pulled.",
+    )
+
+
+# One release for all machines, so that stand-ins are the same everywhere. Its musl (1.2.5) knows
+# the relocations (DT_RELR) of current musl programs; that of Debian 12 does not, and crashes.
+RELEASE = "trixie"
+_SUITES = ("bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable")
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def machine() -> str:

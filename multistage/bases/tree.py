@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 # The folders that a merged /usr replaces: https://wiki.debian.org/UsrMerge
 _MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
@@ -78,20 +78,20 @@ class Tree:
         """Add an npm package: all in its ``package/`` goes to ``folder``."""
         tar = scratch / f"{package.stem}.tar"
         with tarfile.open(package) as compressed, tar.open("wb") as out:
-            assert compressed.fileobj is not None
-            compressed.fileobj.seek(0)
-            shutil.copyfileobj(compressed.fileobj, out)
+            unpacked = cast("IO[bytes]", compressed.fileobj)
+            unpacked.seek(0)
+            shutil.copyfileobj(unpacked, out)
         self._add_tar(tar, lambda path: f"{folder}/{path.partition('/')[2]}")
 
     def _add_tar(self, tar: Path, place: Callable[[str], str]) -> None:
         with tarfile.open(tar) as archive:
             for member in archive:
-                path = place(member.name.removeprefix("./").strip("/"))
+                path = place(inside(member.name)).strip("/")
                 if not path or path in _MERGED or not self._wanted(path, folder=member.isdir()):
                     continue
                 target = member.linkname
                 if member.islnk():
-                    target = place(target.removeprefix("./"))
+                    target = place(inside(target))
                 self.entries[path] = Entry(
                     member.type, member.mode & 0o7777, member.uid, member.gid, target,
                     file=tar, offset=member.offset_data, size=member.size,
@@ -105,7 +105,7 @@ class Tree:
                 source = next((s for s in moves if info.filename.startswith(s)), None)
                 if source is None or info.is_dir():
                     continue
-                path = moves[source] + info.filename[len(source) :]
+                path = moves[source] + inside(info.filename)[len(source) :]
                 mode = (info.external_attr >> 16) & 0o777 or 0o644
                 if self._wanted(path, folder=False):
                     file = Path(archive.extract(info, folder))
@@ -121,10 +121,17 @@ class Tree:
         return not folder and any(fnmatchcase(path, glob) for glob in self._keep)
 
     def content(self, path: str) -> bytes:
-        """Return a file's content, following links."""
-        entry = self.entries[path]
-        if entry.kind == tarfile.SYMTYPE:
-            return self.content(_resolved(path, entry.target))
+        """Return a file's content, following links.
+
+        Raises:
+            ValueError: the links lead in a circle.
+        """
+        start, seen = path, set()
+        while (entry := self.entries[path]).kind == tarfile.SYMTYPE:
+            if path in seen:
+                raise ValueError(f"the links of {start} lead in a circle")
+            seen.add(path)
+            path = _resolved(path, entry.target)
         if entry.file is None:
             return entry.data
         with entry.file.open("rb") as file:
@@ -167,6 +174,17 @@ class Tree:
                 self.entries[path] = replace(entry, mode=entry.mode & ~_SETUID)
 
 
+def inside(name: str) -> str:
+    """Return an archive member's name without ``./`` and leading slashes.
+
+    Raises:
+        ValueError: it leads out of the tree.
+    """
+    if ".." in name.split("/"):
+        raise ValueError(f"the package has a file that leads out of it: {name}")
+    return name.removeprefix("./").strip("/")
+
+
 def merged_path(path: str) -> str:
     """Return where a path lies when /bin, /sbin and /lib are links into /usr."""
     first, _, rest = path.partition("/")
@@ -186,7 +204,7 @@ def _resolved(path: str, target: str) -> str:
     parts = [*path.split("/")[:-1]]
     for part in target.split("/"):
         if part == "..":
-            parts.pop()
+            parts = parts[:-1]  # at the root it stays there
         elif part not in ("", "."):
             parts.append(part)
     return merged_path("/".join(parts))

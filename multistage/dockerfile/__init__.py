@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from multistage.dockerfile.errors import DockerfileError
 from multistage.dockerfile.parser import Heredoc, Instruction, ParsedFile, parse_instructions
-from multistage.dockerfile.stages import Dockerfile, Edge, ExternalImage, Stage, model
+from multistage.dockerfile.resolve import model
+from multistage.dockerfile.stages import Dockerfile, Edge, ExternalImage, Stage
 
 __all__ = [
     "Dockerfile",

@@ -7,11 +7,15 @@ from difflib import get_close_matches
 
 from multistage.errors import LearnerError
 
+_LONGEST = 300  # characters of a message: a word of the file can be as long as a line
+
 
 class DockerfileError(LearnerError):
     """A Dockerfile that cannot be read or modelled; ``line`` counts from 1."""
 
     def __init__(self, what: str, *, path: str, line: int, mend: str = "") -> None:
+        if len(what) > _LONGEST:
+            what = f"{what[:_LONGEST]}…"
         super().__init__(what, where=f"{path}:{line}" if line else path, mend=mend)
         self.line = line
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_HEREDOC = re.compile(r"^(\d*)<<(-?)([^<]*)$", re.DOTALL)
+_HEREDOC = re.compile(r"^([0-9]{0,18})<<(-?)([^<]*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ __all__ = ["FLAGS", "Heredoc", "Instruction", "ParsedFile", "parse_instructions"
 
 _MAX_BYTES = 1 << 20
 _MAX_LINE = 65535  # bufio.MaxScanTokenSize, the longest line that BuildKit reads
-_DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+_DIRECTIVE = re.compile(r"^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)$", re.ASCII)
+_BLANKS = " \t\r\f\v"
 _DIRECTIVES = {"syntax", "escape", "check"}
 _JSON_KEYWORDS = {"ADD", "CMD", "COPY", "ENTRYPOINT", "RUN", "SHELL", "VOLUME"}
 _LIST_KEYWORDS = {"ADD", "COPY", "EXPOSE", "FROM", "VOLUME"}
@@ -25,16 +26,32 @@ _HEREDOC_KEYWORDS = {"ADD", "COPY", "RUN"}
 
 # The flags of the Dockerfile reference, by instruction.
 FLAGS: dict[str, frozenset[str]] = {
-    "ADD": frozenset("keep-git-dir checksum chown chmod link exclude unpack".split()),
-    "COPY": frozenset("from chown chmod link parents exclude".split()),
+    "ADD": frozenset(["keep-git-dir", "checksum", "chown", "chmod", "link", "exclude", "unpack"]),
+    "COPY": frozenset(["from", "chown", "chmod", "link", "parents", "exclude"]),
     "FROM": frozenset({"platform"}),
-    "HEALTHCHECK": frozenset("interval timeout start-period start-interval retries".split()),
-    "RUN": frozenset("mount network security device".split()),
+    "HEALTHCHECK": frozenset(["interval", "timeout", "start-period", "start-interval", "retries"]),
+    "RUN": frozenset(["mount", "network", "security", "device"]),
 }
-KEYWORDS = (
-    "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL "
-    "STOPSIGNAL USER VOLUME WORKDIR"
-).split()
+KEYWORDS = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+]
 _REPEATABLE_FLAGS = {"mount", "exclude", "device"}
 
 
@@ -134,7 +151,7 @@ def _decoded(data: bytes, path: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        binary = b"\0" in data
+        binary = b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff"))  # UTF-16
         raise DockerfileError(
             "This is a binary file, not a Dockerfile." if binary else "This is not UTF-8 text.",
             path=path, line=data[: error.start].count(b"\n") + 1,
@@ -146,7 +163,7 @@ def _directives(lines: list[str], path: str) -> dict[str, str]:
     """Return the parser directives: comments of the form ``# name=value`` at the very top."""
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
-        match = _DIRECTIVE.match(line.strip())
+        match = _DIRECTIVE.match(line.strip(_BLANKS))
         name = match[1].lower() if match else ""
         if match is None or name not in _DIRECTIVES:
             break  # an unknown directive is a comment, and a comment ends the directives
@@ -241,14 +258,14 @@ def _instruction(text: str, escape: str, path: str, line: int) -> Instruction:
     keyword = keyword.upper()
     if keyword not in KEYWORDS:
         raise DockerfileError(
-            f"{keyword} is no Dockerfile instruction.",
-            path=path, line=line, mend=did_you_mean(keyword, KEYWORDS) or "Check the spelling.",
+            f"{keyword} is not a Dockerfile instruction.",
+            path=path, line=line, mend=did_you_mean(keyword, KEYWORDS) or _NO_KEYWORD,
         )  # fmt: skip
     flags, rest = words.take_flags(rest)
     _check_flags(keyword, flags, path, line)
     rest = rest.strip()
     if keyword == "ONBUILD":
-        return _onbuild(text, rest, flags, escape, path, line)
+        return _onbuild(_Carrier(text, tuple(flags), path, line), rest, escape)
     try:
         values, is_json = _values(keyword, rest, escape)
     except words.NotStrings as error:
@@ -257,34 +274,65 @@ def _instruction(text: str, escape: str, path: str, line: int) -> Instruction:
             path=path, line=line, mend='Put every item in double quotes: ["a", "b"]',
         ) from error  # fmt: skip
     except ValueError as error:
-        raise DockerfileError(f"{keyword}: {error}.", path=path, line=line) from error
+        raise DockerfileError(
+            f"{keyword}: {error}.", path=path, line=line, mend=f"Write: {_USAGE[keyword]}"
+        ) from error
     if not values and not (is_json or keyword in ("RUN", "CMD", "ENTRYPOINT", "SHELL")):
         raise DockerfileError(
-            f"{keyword} has nothing behind it.", path=path, line=line, mend=_USAGE.get(keyword, "")
+            f"{keyword} has nothing behind it.",
+            path=path,
+            line=line,
+            mend=f"Write: {_USAGE[keyword]}",
         )
     return Instruction(keyword, tuple(flags), values, is_json, (), line, line, text)
 
 
+_NO_KEYWORD = "Is RUN missing in front of it, or a \\ at the end of the line above?"
 _USAGE = {
-    "FROM": "Write: FROM <base image> [AS <stage>]",
-    "COPY": "Write: COPY [--from=<stage>] <source> <destination>",
-    "RUN": "Write: RUN <command>",
-    "WORKDIR": "Write: WORKDIR <folder>",
+    "ADD": "ADD <source> <destination>",
+    "ARG": "ARG <name>[=<default>]",
+    "COPY": "COPY [--from=<stage>] <source> <destination>",
+    "ENV": "ENV <name>=<value>",
+    "EXPOSE": "EXPOSE <port>",
+    "FROM": "FROM <base image> [AS <stage>]",
+    "HEALTHCHECK": "HEALTHCHECK CMD <command>, or HEALTHCHECK NONE",
+    "LABEL": "LABEL <name>=<value>",
+    "MAINTAINER": "MAINTAINER <name>",
+    "ONBUILD": "ONBUILD <instruction>, for example ONBUILD COPY . .",
+    "STOPSIGNAL": "STOPSIGNAL <signal>",
+    "USER": "USER <user>",
+    "VOLUME": "VOLUME <folder>",
+    "WORKDIR": "WORKDIR <folder>",
 }
 
 
-def _onbuild(
-    text: str, rest: str, flags: list[str], escape: str, path: str, line: int
-) -> Instruction:
+@dataclass(frozen=True, slots=True)
+class _Carrier:
+    """An ONBUILD, before what it carries is read."""
+
+    original: str
+    flags: tuple[str, ...]
+    path: str
+    line: int
+
+
+def _onbuild(carrier: _Carrier, rest: str, escape: str) -> Instruction:
+    path, line = carrier.path, carrier.line
     if not rest:
-        raise DockerfileError("ONBUILD has no instruction behind it.", path=path, line=line)
-    carried = _instruction(rest, escape, path, line)
-    if carried.keyword in ("ONBUILD", "FROM", "MAINTAINER"):
         raise DockerfileError(
-            f"ONBUILD cannot carry {carried.keyword}.", path=path, line=line,
+            "ONBUILD has nothing behind it.",
+            path=path, line=line, mend=f"Write: {_USAGE['ONBUILD']}",
+        )  # fmt: skip
+    keyword = words.split_first(rest)[0].upper()
+    if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise DockerfileError(
+            f"ONBUILD cannot carry {keyword}.", path=path, line=line,
             mend="Carry another instruction, for example RUN or COPY.",
         )  # fmt: skip
-    return Instruction("ONBUILD", tuple(flags), (), False, (), line, line, text, carried)
+    carried = _instruction(rest, escape, path, line)
+    return Instruction(
+        "ONBUILD", carrier.flags, (), False, (), line, line, carrier.original, carried
+    )
 
 
 def _check_flags(keyword: str, flags: list[str], path: str, line: int) -> None:
@@ -313,7 +361,7 @@ def _values(keyword: str, rest: str, escape: str) -> tuple[tuple[str, ...], bool
     if keyword in _LIST_KEYWORDS:
         return tuple(words.split_blanks(rest)), False
     if keyword in ("ENV", "LABEL"):
-        return tuple(_names_and_values(keyword, rest, escape)), False
+        return tuple(_names_and_values(rest, escape)), False
     if keyword == "ARG":
         return tuple(words.split_quoted(rest, escape)), False
     if keyword == "HEALTHCHECK":
@@ -330,17 +378,17 @@ def _healthcheck(rest: str) -> tuple[tuple[str, ...], bool]:
     return ((kind, command) if command else (kind,)), False
 
 
-def _names_and_values(keyword: str, rest: str, escape: str) -> Iterator[str]:
+def _names_and_values(rest: str, escape: str) -> Iterator[str]:
     """Yield names and values in turn, of ``name=value …`` or of the old form ``name value``."""
     parts = words.split_quoted(rest, escape)
     if parts and "=" not in parts[0]:
         name, value = words.split_first(rest)
         if not value:
-            raise ValueError(f"{name} has no value; write {keyword} {name}=<value>")
+            raise ValueError(f"{name} has no value")
         yield from (name, value)
         return
     for part in parts:
         if "=" not in part:
-            raise ValueError(f"{part} has no = sign; write {part}=<value>")
+            raise ValueError(f"{part} has no = sign")
         name, _, value = part.partition("=")
         yield from (name, value)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#?$!-]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
+_MAX_DEPTH = 50  # variables within the words of variables
 
 
 class VariableError(ValueError):
@@ -30,8 +31,9 @@ class _Reader:
     def __init__(self, text: str, variables: Mapping[str, str], escape: str) -> None:
         self._text, self._variables, self._escape = text, variables, escape
         self._position = 0
+        self._depth = 0
 
-    def read(self, end: str) -> str:
+    def read(self, end: str, *, keep_escapes: bool = False) -> str:
         """Read up to the character ``end``, or to the end of the text."""
         out: list[str] = []
         while self._position < len(self._text):
@@ -46,7 +48,8 @@ class _Reader:
             elif character == "$":
                 out.append(self._variable())
             elif character == self._escape:
-                out.append(self._text[self._position : self._position + 1])
+                following = self._text[self._position : self._position + 1]
+                out.append(f"\\{following}" if keep_escapes else following)
                 self._position += 1
             else:
                 out.append(character)
@@ -98,9 +101,9 @@ class _Reader:
         if operator == "}":
             return value or ""
         if operator in ("#", "##", "%", "%%"):
-            return _without(value or "", self._closed("}"), operator)
+            return _without(value or "", self._pattern("}"), operator)
         if operator in ("/", "//"):
-            pattern = self._closed("/")
+            pattern = self._pattern("/")
             return _replaced(value or "", pattern, self._closed("}"), everywhere=operator == "//")
         word = self._closed("}")
         given = bool(value) if operator.startswith(":") else value is not None
@@ -120,41 +123,93 @@ class _Reader:
                 return operator
         raise VariableError(f"${{…{rest[:2]} is no known modifier" if rest else "} is missing")
 
-    def _closed(self, end: str) -> str:
-        word = self.read(end)
+    def _closed(self, end: str, *, keep_escapes: bool = False) -> str:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise VariableError(f"more than {_MAX_DEPTH} variables stand within one another")
+        word = self.read(end, keep_escapes=keep_escapes)
+        self._depth -= 1
         self._position += 1
         return word
 
-
-def _pattern(glob: str, *, greedy: bool) -> str:
-    """Return the regular expression of a shell pattern: ``*``, ``?`` and escapes."""
-    some = ".*" if greedy else ".*?"
-    out, position = "", 0
-    while position < len(glob):
-        character = glob[position]
-        if character == "\\" and position + 1 < len(glob):
+    def _pattern(self, end: str) -> list[str]:
+        """Return a shell pattern as tokens: ``*`` and ``?``, and literals behind a backslash."""
+        glob = self._closed(end, keep_escapes=True)
+        tokens, position = [], 0
+        while position < len(glob):
+            character = glob[position]
+            if character == "\\" and position + 1 < len(glob):
+                position += 1
+                character = glob[position]
+                tokens.append(f"\\{character}")
+            else:
+                tokens.append(character if character in "*?" else f"\\{character}")
             position += 1
-            out += re.escape(glob[position])
-        else:
-            out += some if character == "*" else "." if character == "?" else re.escape(character)
-        position += 1
-    return out
+        return tokens
 
 
-def _without(value: str, glob: str, operator: str) -> str:
+def _ends(tokens: list[str], value: str, start: int) -> list[int]:
+    """Return where matches of the pattern that begin at ``start`` end, in order.
+
+    All possibilities are followed at once: trying one after the other takes forever on a
+    pattern with many stars.
+    """
+    ends: list[int] = []
+    states = _closure({0}, tokens)
+    for position in range(start, len(value) + 1):
+        if len(tokens) in states:
+            ends.append(position)
+        if not states or position == len(value):
+            break
+        character = value[position]
+        states = _closure({n for s in states for n in _step(tokens, s, character)}, tokens)
+    return ends
+
+
+def _step(tokens: list[str], state: int, character: str) -> tuple[int, ...]:
+    if state == len(tokens):
+        return ()
+    token = tokens[state]
+    if token == "*":
+        return (state,)
+    return (state + 1,) if token in ("?", f"\\{character}") else ()
+
+
+def _closure(states: set[int], tokens: list[str]) -> set[int]:
+    """Return the states, and those that a star which matches nothing leads to."""
+    for state in sorted(states):
+        following = state
+        while following < len(tokens) and tokens[following] == "*":
+            following += 1
+            states.add(following)
+    return states
+
+
+def _without(value: str, tokens: list[str], operator: str) -> str:
     """Return ``value`` without the shortest (#, %) or longest (##, %%) match at one end."""
-    greedy = len(operator) == 2
-    if operator[0] == "#":
-        match = re.match(_pattern(glob, greedy=greedy), value, re.DOTALL)
-        return value[match.end() :] if match else value
-    whole = re.compile(_pattern(glob, greedy=True), re.DOTALL)
-    starts = range(len(value) + 1) if greedy else range(len(value), -1, -1)
-    start = next((s for s in starts if whole.fullmatch(value, s)), len(value))
-    return value[:start]
+    at_the_end = operator[0] == "%"
+    if at_the_end:  # the end of a text is the beginning of its reverse
+        value, tokens = value[::-1], tokens[::-1]
+    ends = _ends(tokens, value, 0)
+    if ends:
+        value = value[ends[0] if len(operator) == 1 else ends[-1] :]
+    return value[::-1] if at_the_end else value
 
 
-def _replaced(value: str, glob: str, replacement: str, *, everywhere: bool) -> str:
-    if not glob:
+def _replaced(value: str, tokens: list[str], replacement: str, *, everywhere: bool) -> str:
+    if not tokens:
         return value
-    pattern = re.compile(_pattern(glob, greedy=True), re.DOTALL)
-    return pattern.sub(lambda _match: replacement, value, count=0 if everywhere else 1)
+    out, position = "", 0
+    while position < len(value):
+        ends = _ends(tokens, value, position)
+        if not ends or ends[-1] == position:
+            if tokens[0] == "*":
+                break  # what a star does not reach from here, it does not reach from later on
+            out += value[position]
+            position += 1
+            continue
+        out += replacement
+        position = ends[-1]
+        if not everywhere:
+            break
+    return out + value[position:]

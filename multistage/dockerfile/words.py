@@ -22,8 +22,8 @@ def split_blanks(text: str) -> list[str]:
 
 def split_first(text: str) -> tuple[str, str]:
     """Return the first word and the rest."""
-    parts = _BLANKS.split(text.strip(), maxsplit=1)
-    return parts[0], parts[1] if len(parts) == 2 else ""
+    first, *rest = _BLANKS.split(text.strip(), maxsplit=1)
+    return first, "".join(rest)
 
 
 def split_quoted(text: str, escape: str) -> list[str]:

@@ -62,7 +62,7 @@ class RunningContainer(Protocol):
 
     @property
     def address(self) -> str:
-        """Where it is reached from this machine: ``http://127.0.0.1:PORT``."""
+        """Where it is reached: ``http://127.0.0.1:PORT``, empty where it has ended."""
 
     def exit_code(self) -> int | None:
         """Return the exit code, ``None`` while it runs."""

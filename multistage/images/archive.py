@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,14 @@ from typing import Any
 
 from multistage.errors import UsageError
 from multistage.images.layers import MeasuredLayer, measure_layer
-from multistage.images.streams import ForwardStream, Prefixed, Readable, content, tar_entries
+from multistage.images.streams import (
+    ForwardStream,
+    Prefixed,
+    Readable,
+    content,
+    read_fully,
+    tar_entries,
+)
 
 _MAX_DOCUMENT = 8 << 20  # bytes; manifests and configs are far smaller
 _MAX_DOCUMENTS = 1_000
@@ -51,6 +59,11 @@ class ImageArchive:
         """The image's labels."""
         return (self.config.get("config") or {}).get("Labels") or {}
 
+    @property
+    def user(self) -> str:
+        """The user its command runs as; empty for root."""
+        return str((self.config.get("config") or {}).get("User") or "")
+
 
 @dataclass
 class _Parts:
@@ -66,23 +79,44 @@ def read_path(path: Path, *, keep_files: bool = False) -> ImageArchive:
     Raises:
         UsageError: the file is no image archive, or a damaged one.
     """
-    if path.is_dir():
-        return _assemble(_gather(_folder_members(path), keep_files), str(path), keep_files)
-    with path.open("rb") as stream:
-        return read_archive(stream, str(path), keep_files=keep_files)
+    try:
+        if path.is_dir():
+            return _assemble(_gather(_folder_members(path), keep_files), str(path), keep_files)
+        with path.open("rb") as stream:
+            return read_archive(stream, str(path), keep_files=keep_files)
+    except (OSError, *_MALFORMED) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}.", mend="Save the image again."
+        ) from error
+
+
+# What JSON documents raise that are well-formed and mean nothing.
+_MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 
 def read_archive(
-    stream: Readable, name: str = "the archive", *, keep_files: bool = False
+    stream: Readable,
+    name: str = "the archive",
+    *,
+    keep_files: bool = False,
+    from_engine: bool = False,
 ) -> ImageArchive:
     """Measure an image from a tar stream, in one pass and constant memory.
+
+    Args:
+        stream: the archive.
+        name: what error messages call it.
+        keep_files: whether the layers' files are listed.
+        from_engine: whether an engine hands it out at this moment, and so vouches for the
+            digests that its names say. Those of a file that lay somewhere are computed.
 
     Raises:
         UsageError: the stream holds no image, several, or a damaged one.
     """
     try:
-        return _assemble(_gather(_tar_members(stream), keep_files), name, keep_files)
-    except tarfile.TarError as error:
+        parts = _gather(_tar_members(stream), keep_files, from_engine)
+        return _assemble(parts, name, keep_files)
+    except (tarfile.TarError, *_MALFORMED) as error:
         raise UsageError(
             f"{name} is not an image archive: {error}.",
             mend="Make one with: docker save IMAGE -o image.tar",
@@ -108,15 +142,17 @@ def _folder_members(folder: Path) -> Iterator[tuple[str, int, Readable]]:
                 yield path.relative_to(folder).as_posix(), path.stat().st_size, blob
 
 
-def _gather(members: Iterator[tuple[str, int, Readable]], keep_files: bool) -> _Parts:
+def _gather(
+    members: Iterator[tuple[str, int, Readable]], keep_files: bool, from_engine: bool = False
+) -> _Parts:
     parts = _Parts()
     for name, size, blob in members:
-        head = blob.read(1)
+        head = bytes(blob.read(1))
         if head in (b"{", b"[") and size <= _MAX_DOCUMENT:
-            data = head + blob.read(size)
+            data = head + read_fully(blob, size)
             try:
                 document = json.loads(data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 _add_layer(parts, io.BytesIO(data), keep_files)
                 continue
             if len(parts.documents) > _MAX_DOCUMENTS:
@@ -124,13 +160,24 @@ def _gather(members: Iterator[tuple[str, int, Readable]], keep_files: bool) -> _
             parts.documents[name] = document
             parts.documents[f"sha256:{hashlib.sha256(data).hexdigest()}"] = document
         else:
-            _add_layer(parts, Prefixed(head, blob), keep_files)
+            diff_id = _diff_id(name, head) if from_engine else None
+            _add_layer(parts, Prefixed(head, blob), keep_files, diff_id)
     return parts
 
 
-def _add_layer(parts: _Parts, blob: Readable, keep_files: bool) -> None:
+def _diff_id(name: str, head: bytes) -> str | None:
+    """Return the DiffID that a blob's name says, ``None`` where it is not its DiffID."""
+    match = _BLOB.match(name)
+    return f"sha256:{match[1]}" if match and head not in _COMPRESSED else None
+
+
+_BLOB = re.compile(r"^blobs/sha256/([0-9a-f]{64})$")
+_COMPRESSED = (b"\x1f", b"\x28")  # how gzip and zstd begin: then the name is another digest
+
+
+def _add_layer(parts: _Parts, blob: Readable, keep_files: bool, diff_id: str | None = None) -> None:
     try:
-        layer = measure_layer(blob, keep_files=keep_files)
+        layer = measure_layer(blob, keep_files=keep_files, diff_id=diff_id)
     except UsageError:
         return  # not every member is a layer; one that is needed will be missed
     parts.layers[layer.digest] = layer
@@ -138,6 +185,9 @@ def _add_layer(parts: _Parts, blob: Readable, keep_files: bool) -> None:
 
 def _assemble(parts: _Parts, name: str, keep_files: bool) -> ImageArchive:
     config = _config(parts.documents, name)
+    for key, kind in (("rootfs", dict), ("config", dict), ("history", list)):
+        if not isinstance(config.get(key) or kind(), kind):
+            raise UsageError(f"{name} is damaged: its config's {key} is no {kind.__name__}.")
     empty = measure_layer(io.BytesIO(bytes(10240)), keep_files=keep_files)
     layers = []
     for digest in config.get("rootfs", {}).get("diff_ids", []):
@@ -171,13 +221,16 @@ def _config_names(documents: dict[str, Any]) -> Iterator[str]:
     saved = documents.get("manifest.json")
     if isinstance(saved, list):
         yield from (str(entry.get("Config", "")) for entry in saved if isinstance(entry, dict))
-    pending = [documents.get("index.json")]
-    while pending:
+    pending: list[Any] = [documents.get("index.json")]
+    visited = 0
+    while pending and visited < _MAX_DOCUMENTS:
         document = pending.pop(0)
+        visited += 1
         if not isinstance(document, dict):
             continue
         if isinstance(document.get("config"), dict):
             yield str(document["config"].get("digest", ""))
-        for child in document.get("manifests") or []:
-            if isinstance(child, dict):
-                pending.append(documents.get(str(child.get("digest", ""))))
+        for child in (document.get("manifests") or [])[:_MAX_DOCUMENTS]:
+            digest = str(child.get("digest", "")) if isinstance(child, dict) else ""
+            if digest.startswith("sha256:") and len(pending) < _MAX_DOCUMENTS:
+                pending.append(documents.get(digest))

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from multistage.dockerfile import Dockerfile, Instruction, Stage
+from multistage.dockerfile.parser import KEYWORDS
 from multistage.images.archive import ImageArchive
 
 # Instructions for which not every builder leaves an entry in the image's history.
 _MAY_LEAVE_NO_HISTORY = {"ARG", "ONBUILD", "LABEL", "MAINTAINER"}
-_CLASSIC = re.compile(r"^/bin/sh -c (?:#\(nop\)\s+)?(?P<rest>.*)$", re.DOTALL)
+_CLASSIC = re.compile(r"^/bin/sh -c #\(nop\)\s+(?P<rest>.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Layer:
         line: line of the instruction in the Dockerfile; ``None`` for the base image.
         kind: ``base``, ``dependencies``, ``app`` or ``config``.
         unpacked_size: bytes of the layer's files.
-        compressed_size: bytes under the meter's gzip.
+        compressed_size: bytes under the meter's zstd.
     """
 
     digest: str
@@ -96,10 +97,10 @@ def _instructions_backwards(
 def history_keyword(created_by: str) -> str:
     """Return the instruction keyword of a history entry.
 
-    BuildKit writes ``RUN /bin/sh -c npm ci # buildkit``; the classic builder
-    ``/bin/sh -c npm ci`` for RUN and ``/bin/sh -c #(nop) COPY file:…`` for the rest.
+    BuildKit writes ``RUN /bin/sh -c npm ci # buildkit``; the classic builder writes
+    ``/bin/sh -c #(nop) COPY file:…``, and for RUN the command alone, with ``|1 NAME=value``
+    before it where there are ARGs.
     """
     match = _CLASSIC.match(created_by)
-    if match is None:
-        return created_by.split(" ", 1)[0].upper()
-    return match["rest"].split(" ", 1)[0].upper() if "#(nop)" in created_by else "RUN"
+    keyword = (match["rest"] if match else created_by).split(" ", 1)[0].upper()
+    return keyword if keyword in KEYWORDS else "RUN"

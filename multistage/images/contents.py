@@ -29,8 +29,9 @@ def final_files(image: ImageArchive) -> dict[str, int]:
     """
     tree: dict[str, int] = {}
     for layer in image.layers:
-        for whiteout in _whiteouts(layer.files):
-            tree = {p: size for p, size in tree.items() if not _hidden(p, whiteout)}
+        whiteouts = _whiteouts(layer.files)
+        if whiteouts:
+            tree = {path: s for path, s in tree.items() if not _is_hidden(path, whiteouts)}
         tree.update(
             (file.path, file.size)
             for file in layer.files
@@ -39,21 +40,22 @@ def final_files(image: ImageArchive) -> dict[str, int]:
     return tree
 
 
-def _whiteouts(files: Iterable[File]) -> list[str]:
-    hidden = []
+def _whiteouts(files: Iterable[File]) -> set[str]:
+    """Return the paths that a layer hides; with a slash behind a folder whose content it hides."""
+    hidden = set()
     for file in files:
         folder, _, name = file.path.rpartition("/")
         if name == _OPAQUE:
-            hidden.append(f"{folder}/")
+            hidden.add(f"{folder}/")
         elif name.startswith(_WHITEOUT):
-            hidden.append(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
+            hidden.add(f"{folder}/{name.removeprefix(_WHITEOUT)}".lstrip("/"))
     return hidden
 
 
-def _hidden(path: str, whiteout: str) -> bool:
-    if whiteout.endswith("/"):
-        return path.startswith(whiteout)
-    return path == whiteout or path.startswith(f"{whiteout}/")
+def _is_hidden(path: str, whiteouts: set[str]) -> bool:
+    parts = path.split("/")
+    ancestors = ["/".join(parts[:depth]) for depth in range(len(parts))]
+    return path in whiteouts or any(a in whiteouts or f"{a}/" in whiteouts for a in ancestors)
 
 
 def folders(files: dict[str, int], depth: int = 2) -> tuple[Folder, ...]:

@@ -8,18 +8,30 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from dataclasses import dataclass
-from threading import Lock
 
 import zstandard
-from isal import isal_zlib
+from isal.igzip_lib import IsalError
 
 from multistage.errors import UsageError
 from multistage.images.streams import ForwardStream, Pump, Readable, decompressed, tar_entries
 
+# What reading a damaged layer may raise.
+_DAMAGE = (
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    IsalError,
+    zstandard.ZstdError,
+)
+
 KINDS = ("base", "dependencies", "app", "config")
 
-_GZIP_LEVEL = 1  # of ISA-L's 0 to 3: about 8 % larger than gzip -6, and many times as fast
-_GZIP_WINDOW_BITS = 31  # 15 bits of window and a gzip header (zlib.h, deflateInit2)
+# At level 1 about 6 % above the gzip -6 that registries mostly store, and many times as fast.
+# Fast gzip libraries were tried first: ISA-L's answer differs by a byte now and then for the same
+# data, zlib-ng takes longer than the engine takes to hand the image out.
+_ZSTD_LEVEL = 1
+_THREADS = 3
+_JOB = 1 << 20  # bytes that a thread takes at a time; more needs more memory
 _MAX_TAR_BYTES = 64 << 30  # a layer that unpacks to more than this is taken for a bomb
 
 # Paths, without the leading slash, that tell what a file is there for.
@@ -47,7 +59,7 @@ _DEPENDENCY_FOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file in a layer. ``path`` has no leading slash; ``size`` is in bytes."""
+    """A file or link in a layer. ``path`` has no leading slash; ``size`` in bytes, 0 for links."""
 
     path: str
     size: int
@@ -61,10 +73,10 @@ class MeasuredLayer:
     Attributes:
         digest: SHA-256 of the uncompressed tar, the layer's DiffID in the image's config.
         unpacked_size: bytes of all regular files in the layer, hard links counted once.
-        compressed_size: bytes of the layer's tar under this meter's gzip. Registries store
+        compressed_size: bytes of the layer's tar under this meter's zstd. Registries store
             a layer as its builder compressed it, so theirs differ by a few per cent.
         kind: what most of its bytes are: ``dependencies``, ``app`` or ``config``.
-        files: the regular files, where the caller asked for them.
+        files: the files and links, where the caller asked for them.
     """
 
     digest: str
@@ -81,27 +93,35 @@ def file_kind(path: str) -> str:
     return "config" if path.startswith(_CONFIG_FOLDERS) else "app"
 
 
-def measure_layer(stream: Readable, *, keep_files: bool = False) -> MeasuredLayer:
+def measure_layer(
+    stream: Readable, *, keep_files: bool = False, diff_id: str | None = None
+) -> MeasuredLayer:
     """Read a layer to its end and measure it, in constant memory unless files are kept.
+
+    Args:
+        stream: the layer, compressed or not.
+        keep_files: whether the files are listed.
+        diff_id: the digest of the uncompressed tar, where whoever hands out the layer vouches
+            for it; else it is computed.
 
     Raises:
         UsageError: the data is no tar archive, is cut short, or unpacks beyond all reason.
     """
     hasher, compressor = hashlib.sha256(), _Compressor()
-    with Pump(hasher.update) as hash_pump, Pump(compressor.update, threads=2) as compress_pump:
-        tar = ForwardStream(
-            decompressed(stream), (hash_pump.put, compress_pump.put), limit=_MAX_TAR_BYTES
-        )
+    with Pump(hasher.update) as hash_pump, Pump(compressor.update) as compress_pump:
+        listeners = (compress_pump.put,) if diff_id else (hash_pump.put, compress_pump.put)
+        tar = ForwardStream(decompressed(stream), listeners, limit=_MAX_TAR_BYTES)
         try:
             kinds, files = _walk(tar, keep_files)
             tar.drain()
-        except (tarfile.TarError, EOFError, OSError, isal_zlib.error, zstandard.ZstdError) as error:
+        except _DAMAGE as error:  # type: ignore[misc]  # IsalError has no type
             raise UsageError(
                 f"A layer of this image cannot be read: {error}.",
                 mend="Build or save the image again.",
             ) from error
+    compressor.finish()
     return MeasuredLayer(
-        digest=f"sha256:{hasher.hexdigest()}",
+        digest=diff_id or f"sha256:{hasher.hexdigest()}",
         unpacked_size=sum(kinds.values()),
         compressed_size=compressor.size,
         kind=max(kinds, key=lambda kind: kinds[kind]) if any(kinds.values()) else "config",
@@ -113,25 +133,32 @@ def _walk(stream: ForwardStream, keep_files: bool) -> tuple[dict[str, int], list
     kinds = {"dependencies": 0, "app": 0, "config": 0}
     files: list[File] = []
     for member in tar_entries(stream):
-        if member.isreg():
-            path = member.name.removeprefix("./").lstrip("/")
-            kinds[file_kind(path)] += member.size
-            if keep_files:
-                files.append(File(path, member.size, member.mode))
+        path = member.name.removeprefix("./").lstrip("/")
+        size = member.size if member.isreg() else 0
+        if not 0 <= size <= _MAX_TAR_BYTES:
+            raise tarfile.ReadError(f"{path} says that it has {size:,} bytes")
+        kinds[file_kind(path)] += size
+        if keep_files and not member.isdir():
+            files.append(File(path, size, member.mode))
     return kinds, files
 
 
 class _Compressor:
-    """Counts what gzip would make of the data, block by block as pigz does.
+    """Counts what zstd makes of the data, in threads of its own.
 
-    Blocks of a fixed size keep the answer the same however the data arrives.
+    Its answer depends neither on how the data arrives nor on the number of threads, as long as
+    there is at least one: https://github.com/facebook/zstd/blob/dev/lib/zstd.h (ZSTD_c_nbWorkers).
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self._lock = Lock()
+        settings = zstandard.ZstdCompressionParameters.from_level(
+            _ZSTD_LEVEL, threads=_THREADS, job_size=_JOB
+        )
+        self._stream = zstandard.ZstdCompressor(compression_params=settings).compressobj()
 
-    def update(self, block: bytes) -> None:
-        size = len(isal_zlib.compress(block, _GZIP_LEVEL, wbits=_GZIP_WINDOW_BITS))
-        with self._lock:
-            self.size += size
+    def update(self, block: memoryview) -> None:
+        self.size += len(self._stream.compress(block))
+
+    def finish(self) -> None:
+        self.size += len(self._stream.flush())

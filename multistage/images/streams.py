@@ -16,37 +16,37 @@ from isal import igzip
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-BLOCK = 1 << 18  # bytes; how much a stream takes from its source at a time
+BLOCK = 1 << 20  # bytes; how much a stream takes from its source at a time
 _MAX_ENTRIES = 2_000_000
 
 
 class Readable(Protocol):
     """Anything with ``read(size)``."""
 
-    def read(self, size: int = ..., /) -> bytes:
-        """Return at most ``size`` bytes, empty at the end."""
+    def read(self, size: int = ..., /) -> bytes | memoryview:
+        """Return at most ``size`` bytes, nothing at the end and only there."""
 
 
 class ForwardStream:
-    """A stream that can be skipped through without copying, and that others may listen to.
+    """A stream that can be read and skipped through without copying, and listened to.
 
     ``tarfile`` in its plain mode skips a file's content with ``seek``; here that costs
     nothing, while its streaming mode (``r|``) copies every byte several times.
 
     Args:
         source: what to read.
-        listeners: are given the whole source, in order, in blocks of ``BLOCK`` bytes.
+        listeners: are given the whole source, in order, in blocks of at most ``BLOCK`` bytes.
         limit: more bytes than this are taken for a bomb.
     """
 
     def __init__(
         self,
         source: Readable,
-        listeners: tuple[Callable[[bytes], None], ...] = (),
+        listeners: tuple[Callable[[memoryview], None], ...] = (),
         limit: int | None = None,
     ) -> None:
         self._source, self._listeners, self._limit = source, listeners, limit
-        self._chunk, self._chunk_start, self._position = b"", 0, 0
+        self._chunk, self._chunk_start, self._position = memoryview(b""), 0, 0
 
     def tell(self) -> int:
         """Return the position, in bytes from the start."""
@@ -55,13 +55,19 @@ class ForwardStream:
     def read(self, size: int = -1, /) -> bytes:
         """Return ``size`` bytes, fewer only at the end; all that is left for -1."""
         pieces = []
-        while size != 0 and self._ready():
-            start = self._position - self._chunk_start
-            piece = self._chunk[start:] if size < 0 else self._chunk[start : start + size]
+        while size != 0 and (piece := self.read_some(size)):
             pieces.append(piece)
-            self._position += len(piece)
             size -= len(piece) if size > 0 else 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
+
+    def read_some(self, size: int) -> memoryview:
+        """Return at most ``size`` bytes without copying them, nothing only at the end."""
+        if not self._ready():
+            return memoryview(b"")
+        start = self._position - self._chunk_start
+        piece = self._chunk[start:] if size < 0 else self._chunk[start : start + size]
+        self._position += len(piece)
+        return piece
 
     def seek(self, position: int, _whence: int = 0, /) -> int:
         """Skip forwards to ``position``, or to the end where that comes first."""
@@ -85,7 +91,7 @@ class ForwardStream:
         if self._position < self._chunk_start + len(self._chunk):
             return True
         self._chunk_start += len(self._chunk)
-        self._chunk = _read_fully(self._source, BLOCK)
+        self._chunk = memoryview(self._source.read(BLOCK))
         if self._limit is not None and self._chunk_start + len(self._chunk) > self._limit:
             raise tarfile.ReadError(f"it unpacks to more than {self._limit:,} bytes")
         for listener in self._listeners:
@@ -93,13 +99,13 @@ class ForwardStream:
         return bool(self._chunk)
 
 
-def _read_fully(source: Readable, size: int) -> bytes:
+def read_fully(source: Readable, size: int) -> bytes:
     """Return ``size`` bytes, fewer only at the end, however small the source's own pieces are."""
     pieces = []
     while size and (piece := source.read(size)):
         pieces.append(piece)
         size -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return b"".join(pieces)
 
 
 class Prefixed(io.RawIOBase):
@@ -108,14 +114,12 @@ class Prefixed(io.RawIOBase):
     def __init__(self, head: bytes, rest: Readable) -> None:
         self._head, self._rest = head, rest
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes | memoryview:
         """Return at most ``size`` bytes: first the head, then the rest."""
         if not self._head:
             return self._rest.read(size)
-        if size < 0:
-            head, self._head = self._head, b""
-            return head + self._rest.read()
-        head, self._head = self._head[:size], self._head[size:]
+        end = len(self._head) if size < 0 else size
+        head, self._head = self._head[:end], self._head[end:]
         return head
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -132,12 +136,13 @@ class Prefixed(io.RawIOBase):
 
 def decompressed(stream: Readable) -> Readable:
     """Return the tar inside a layer, whether it is plain, gzip or zstd (by its first bytes)."""
-    head = _read_fully(stream, 4)
+    head = read_fully(stream, 4)
     whole = Prefixed(head, stream)
     if head.startswith(b"\x1f\x8b"):
-        return igzip.IGzipFile(fileobj=whole, mode="rb")
+        return igzip.IGzipFile(fileobj=io.BufferedReader(whole, BLOCK), mode="rb")
     if head == b"\x28\xb5\x2f\xfd":
-        return zstandard.ZstdDecompressor().stream_reader(whole, read_across_frames=True)
+        reader = zstandard.ZstdDecompressor()
+        return reader.stream_reader(whole, read_across_frames=True)  # type: ignore[arg-type]
     return whole
 
 
@@ -147,7 +152,7 @@ def tar_entries(stream: ForwardStream) -> Iterator[tarfile.TarInfo]:
     Raises:
         tarfile.TarError: the stream is no tar archive, is cut short, or has too many entries.
     """
-    with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:  # type: ignore[call-overload]
         for _ in range(_MAX_ENTRIES):
             member = archive.next()
             if member is None:
@@ -166,32 +171,72 @@ class _Content:
     def __init__(self, stream: ForwardStream, size: int) -> None:
         self._stream, self._left = stream, size
 
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(self._left if size < 0 else min(size, self._left))
+    def read(self, size: int = -1, /) -> memoryview:
+        if not self._left:
+            return memoryview(b"")
+        data = self._stream.read_some(self._left if size < 0 else min(size, self._left))
         self._left -= len(data)
         return data
 
 
-class Pump:
-    """Feeds a consumer from threads of its own: hashing and compressing release the GIL.
+class _Header(tarfile.TarInfo):
+    """Reads what the meter needs of a header: name, size, mode, type and link.
 
-    With more than one thread the consumer must not mind the order.
+    ``tarfile`` reads all of it and computes two checksums; an image of 1 GB has tens of thousands
+    of headers, which then take as long as hashing all of the image. What is not a plain POSIX
+    header (https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html, "ustar
+    Interchange Format") is left to ``tarfile``.
     """
 
-    def __init__(self, consume: Callable[[bytes], object], threads: int = 1) -> None:
-        self._consume = consume
-        self._queue: Queue[bytes] = Queue(maxsize=8)
-        self._error: BaseException | None = None
-        self._threads = [Thread(target=self._run, daemon=True) for _ in range(threads)]
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        if buf[156:157] in _IN_MEMORY and tarfile.nti(buf[124:136]) > _MAX_EXTENDED:  # type: ignore[attr-defined]
+            raise tarfile.HeaderError("it has an extended header beyond all reason")
+        if len(buf) != tarfile.BLOCKSIZE or buf[156:157] not in _PLAIN_TYPES:
+            return super().frombuf(buf, encoding, errors)
+        try:
+            size, mode = int(buf[124:135], 8), int(buf[100:107], 8)
+            checksum = int(buf[148:154], 8)
+        except ValueError:
+            return super().frombuf(buf, encoding, errors)
+        if sum(buf) - sum(buf[148:156]) + _BLANK_CHECKSUM != checksum:
+            return super().frombuf(buf, encoding, errors)
+        header = cls(_text(buf[:100], encoding, errors).rstrip("/"))
+        header.size, header.mode, header.type = size, mode, bytes(buf[156:157])
+        header.linkname = _text(buf[157:257], encoding, errors)
+        if prefix := _text(buf[345:500], encoding, errors):
+            header.name = f"{prefix}/{header.name}"
+        return header
 
-    def put(self, block: bytes) -> None:
+
+# File, hard link, symbolic link, folder, extended header.
+_PLAIN_TYPES = (b"0", b"1", b"2", b"5", b"x")
+# Extended headers and long names, which tarfile reads into memory whole.
+_IN_MEMORY = (b"x", b"g", b"X", b"L", b"K")
+_MAX_EXTENDED = 1 << 20  # bytes
+_BLANK_CHECKSUM = 8 * ord(" ")  # the checksum counts its own field as blanks
+
+
+def _text(field: bytes | bytearray, encoding: str, errors: str) -> str:
+    return field.partition(b"\0")[0].decode(encoding, errors)
+
+
+class Pump:
+    """Feeds a consumer from a thread of its own: hashing and compressing release the GIL."""
+
+    def __init__(self, consume: Callable[[memoryview], object]) -> None:
+        self._consume = consume
+        self._queue: Queue[memoryview] = Queue(maxsize=8)
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def put(self, block: memoryview) -> None:
         """Hand over a block; waits while the consumer is far behind."""
         if block:
             self._queue.put(block)
 
     def __enter__(self) -> Pump:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -200,10 +245,8 @@ class Pump:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for _ in self._threads:
-            self._queue.put(b"")
-        for thread in self._threads:
-            thread.join()
+        self._queue.put(memoryview(b""))
+        self._thread.join()
         if self._error is not None and error is None:
             raise self._error
 

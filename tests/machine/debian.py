@@ -58,7 +58,7 @@ def install(*packages: str) -> None:
     missing = [name for name in packages if not _installed(name)]
     if not missing:
         return
-    print(f"  apt-get install {' '.join(missing)}", flush=True)
+    print(f"  apt-get install {' '.join(missing)}", file=sys.stderr, flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         ["apt-get", "update", "-q"],
@@ -85,7 +85,7 @@ def build(tree: Tree) -> Path:
     tree.path.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=tree.path.parent))
     try:
-        print(f"  building a Debian {tree.suite} tree with a Docker Engine in it", flush=True)
+        print(f"  building a Debian {tree.suite} tree", file=sys.stderr, flush=True)
         _run(
             [
                 "mmdebstrap",

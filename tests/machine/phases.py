@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="start.py test", allow_abbrev=False)
     parser.add_argument("--phase", action="append", choices=[p.name for p in PHASES], default=[])
     options, pytest_arguments = parser.parse_known_args(arguments)
-    paths = {a for a in pytest_arguments if (ROOT / a.partition("::")[0]).exists()}
+    paths = {argument for argument in pytest_arguments if _is_test(argument)}
     others = [argument for argument in pytest_arguments if argument not in paths]
 
     total = Tally()
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
                 if paths and not inside:
                     continue
                 if not phase.folder.is_dir():
-                    print(f"── {phase.name}: there is no tests/{phase.name}, skipped", flush=True)
+                    print(f"== {phase.name}: there is no tests/{phase.name}, skipped", flush=True)
                     if phase.name in options.phase:
                         total.failed += 1
                     continue
@@ -103,20 +103,29 @@ def main(arguments: Sequence[str]) -> int:
     return code or (0 if total.passed and not total.failed else 1)
 
 
+def _is_test(argument: str) -> bool:
+    """Return whether an argument names tests: ``-k labs`` means no folder."""
+    return (ROOT / argument.partition("::")[0]).exists() and _is_inside(argument, ROOT / "tests")
+
+
 def _is_inside(path: str, folder: Path) -> bool:
     return (ROOT / path.partition("::")[0]).resolve().is_relative_to(folder)
 
 
 def _run(phase: Phase, paths: list[str], others: list[str], machine: Machine) -> Tally:
     began = time.monotonic()
-    print(f"\n── {phase.name}", flush=True)
+    print(f"\n== {phase.name}", flush=True)
     environment = machine.ready_for(phase)
-    print(f"── {phase.name}: machine ready after {time.monotonic() - began:.1f} s", flush=True)
+    print(f"== {phase.name}: machine ready after {time.monotonic() - began:.1f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *others, *paths]
         done = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         tally = read_report(report)
     if done.returncode == pytest.ExitCode.INTERRUPTED:
@@ -125,7 +134,7 @@ def _run(phase: Phase, paths: list[str], others: list[str], machine: Machine) ->
     harmless = {pytest.ExitCode.OK} | ({pytest.ExitCode.NO_TESTS_COLLECTED} if selected else set())
     if done.returncode not in harmless and not tally.failed:
         tally.failed = 1  # pytest itself failed: that must not look like success
-    print(f"── {phase.name}: {tally} in {time.monotonic() - began:.1f} s", flush=True)
+    print(f"== {phase.name}: {tally} in {time.monotonic() - began:.1f} s", flush=True)
     return tally
 
 
@@ -134,7 +143,11 @@ def read_report(report: Path) -> Tally:
     tally = Tally()
     if not report.exists():
         return tally
-    for suite in ET.parse(report).getroot().iter("testsuite"):
+    try:
+        root = ET.parse(report).getroot()
+    except ET.ParseError:  # pytest was killed while it wrote
+        return tally
+    for suite in root.iter("testsuite"):
         failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         skipped = int(suite.get("skipped", 0))
         passed = int(suite.get("tests", 0)) - failed - skipped

@@ -72,14 +72,19 @@ def refused_beyond_parsing(text: str) -> bool:
 
     KNOWN DIFFERENCES, all of them ours to be stricter at once:
     unknown instructions, flags an instruction has not, ``ONBUILD`` of what it cannot carry,
-    instructions with nothing behind them, a continuation of nothing. BuildKit finds these when it reads the parsed file
-    (frontend/dockerfile/instructions/parse.go). The wheel's BuildKit is older than the parser
-    directive ``check``, and takes it for a comment.
+    instructions with nothing behind them, a continuation of nothing. BuildKit finds these when it
+    reads the parsed file (frontend/dockerfile/instructions/parse.go). The wheel's BuildKit is older
+    than the parser directive ``check``, and takes it for a comment.
+
+    Further ones, which nothing here draws and no Dockerfile is likely to hold: a here-document
+    behind a malformed variable (``${a[0]} <<EOF``), where BuildKit's lexer gives up and sees none;
+    one behind ``${V#v}``, which the wheel is too old to know; the characters U+001C to U+001F,
+    which are blanks for Python and not for Go.
     """
     try:
         parse_instructions(text)
     except DockerfileError as error:
-        signs = ("is no Dockerfile instruction", "has no flag", "twice", "nothing behind",
+        signs = ("is not a Dockerfile instruction", "has no flag", "twice", "nothing behind",
                  "ONBUILD", "is taken for something else", "continues nothing")  # fmt: skip
         return any(sign in error.what for sign in signs)
     return False
@@ -99,9 +104,10 @@ def test_the_corpus_reads_as_buildkit_reads_it(path: Path) -> None:
 
 blank = st.sampled_from([" ", "  ", "\t", " \t "])
 word = st.sampled_from(
-    ["a", "b.c", "/x/y", "$V", "${V:-d}", "'q r'", '"q r"', '"a', "\\ ", "a\\", "\\", "x=y", "x='y z'",
-     'k="v w"', "#no", "--late", "<<", "<<EOF", "<<-EOF", "<<'E F'", '<<"EOF"', "3<<EOF", "<<<x", "é",
-     "[", '["a"', '["a","b"]', '["a", 1]', "[]", "&&", "|", ";", "`", "a`", ".", ",", "=", "x="]
+    ["a", "b.c", "/x/y", "$V", "${V:-d}", "'q r'", '"q r"', '"a', "\\ ", "a\\", "\\", "x=y",
+     "x='y z'", 'k="v w"', "#no", "--late", "<<", "<<EOF", "<<-EOF", "<<'E F'", '<<"EOF"', "3<<EOF",
+     "<<<x", "é", "[", '["a"', '["a","b"]', '["a", 1]', "[]", "&&", "|", ";", "`",
+     "a`", ".", ",", "=", "x="]
 )  # fmt: skip
 flag = st.sampled_from(
     ["--from=a", "--mount=type=cache,target=/x", "--platform=linux/amd64", "--chown=1:1", "--link",
@@ -114,10 +120,13 @@ continuation = st.sampled_from(
 glue = st.one_of(blank, blank, blank, continuation)
 end = st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", "\n# comment\n", "\n  # c\n", "\n\t\n"])
 top = st.sampled_from(
-    ["", "", "", "# syntax=docker/dockerfile:1\n", "# escape=`\n", "#escape = \\\n", "\n# escape=`\n",
-     "# escape=`\n# syntax=x\n", "# escape=`\n# escape=`\n", "# other=1\n# ESCAPE=`\n", "\ufeff"]
+    ["", "", "", "# syntax=docker/dockerfile:1\n", "# escape=`\n", "#escape = \\\n",
+     "\n# escape=`\n", "# escape=`\n# syntax=x\n", "# escape=`\n# escape=`\n",
+     "# other=1\n# ESCAPE=`\n", "\ufeff"]
 )  # fmt: skip
-heredoc_end = st.sampled_from(["", "", "", "EOF\n", "body\nEOF\n", "\tbody\n\tEOF\n", "E F\n", "EOF\r\n"])
+heredoc_end = st.sampled_from(
+    ["", "", "", "EOF\n", "body\nEOF\n", "\tbody\n\tEOF\n", "E F\n", "EOF\r\n"]
+)
 
 
 @st.composite
@@ -147,7 +156,9 @@ def test_damaged_corpus_files_read_as_buildkit_reads_them(path: Path, data: st.D
     lines = path.read_bytes().decode("utf-8").splitlines(keepends=True)
     start = data.draw(st.integers(0, len(lines)))
     stop = data.draw(st.integers(start, len(lines)))
-    extra = data.draw(st.sampled_from(["", "\\\n", "# x\n", "\n", "EOF\n", " \\", '"', "RUN <<EOF\n"]))
+    extra = data.draw(
+        st.sampled_from(["", "\\\n", "# x\n", "\n", "EOF\n", " \\", '"', "RUN <<EOF\n"])
+    )
     text = "".join(lines[:start]) + extra + "".join(lines[stop:])
     ours, theirs = by_us(text), by_buildkit(text)
     if ours is None and refused_beyond_parsing(text):

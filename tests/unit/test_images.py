@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,10 @@ from hypothesis import strategies as st
 from multistage.errors import UsageError
 from multistage.images import final_files, folders, left_behind, read_archive, read_path
 from multistage.images.layers import file_kind, measure_layer
-from multistage.images.streams import ForwardStream
+from multistage.images.streams import ForwardStream, tar_entries
+from tests.unit.made import made_tar as tar_of
 
 Files = dict[str, bytes]
-
-
-def tar_of(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def digest(data: bytes) -> str:
@@ -182,3 +174,139 @@ def test_what_is_left_behind_is_what_the_after_image_is_without() -> None:
 )
 def test_a_path_tells_what_a_file_is_there_for(path: str, kind: str) -> None:
     assert file_kind(path) == kind
+
+
+def header(member: tarfile.TarInfo) -> tuple[object, ...]:
+    return member.name, member.size, member.mode, member.type, member.linkname
+
+
+tar_names = st.text("aé/.", min_size=1, max_size=180).map(lambda name: name.strip("/") or "a")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            tar_names,
+            st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]),
+            st.integers(0, 0o7777),
+            tar_names,
+            st.binary(max_size=700),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+def test_headers_are_read_as_tarfile_reads_them(
+    members: list[tuple[str, bytes, int, str, bytes]], form: int
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+        for name, kind, mode, target, data in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = kind, mode
+            member.linkname = target if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE) else ""
+            member.size = len(data) if kind == tarfile.REGTYPE else 0
+            with suppress(ValueError):  # ustar does not take every name
+                archive.addfile(member, io.BytesIO(data))
+    with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as archive:
+        expected = [header(member) for member in archive]
+    stream = ForwardStream(io.BytesIO(buffer.getvalue()))
+    assert [header(member) for member in tar_entries(stream)] == expected
+
+
+def test_a_damaged_header_is_refused() -> None:
+    tar = bytearray(tar_of({"a": b"content"}))
+    tar[0] ^= 1
+    with pytest.raises(tarfile.TarError):
+        list(tar_entries(ForwardStream(io.BytesIO(bytes(tar)))))
+
+
+def test_what_an_engine_hands_out_is_named_by_its_digest() -> None:
+    layers = [tar_of({"a": b"one"}), tar_of({"b": b"two"})]
+    archive = tar_of(image_members(layers))
+    assert read_archive(io.BytesIO(archive), from_engine=True) == read_archive(io.BytesIO(archive))
+
+
+def test_a_compressed_layers_name_is_not_taken_for_its_digest() -> None:
+    layers = [tar_of({"a": b"one"})]
+    archive = tar_of(image_members(layers, [gzip.compress(layers[0])]))
+    image = read_archive(io.BytesIO(archive), from_engine=True)
+    assert image.layers[0].digest == digest(layers[0])
+
+
+def test_a_file_whose_names_lie_is_refused() -> None:
+    layer = tar_of({"a": b"one"})
+    members = image_members([layer])
+    members[f"blobs/sha256/{digest(layer)[7:]}"] = tar_of({"a": b"something else"})
+    with pytest.raises(UsageError, match="missing or damaged"):
+        read_archive(io.BytesIO(tar_of(members)))
+
+
+def image_with(**changes: object) -> bytes:
+    """Return an image archive with other things in its config or manifest."""
+    layer = tar_of({"a": b"one"})
+    members = image_members([layer])
+    config = {"rootfs": {"type": "layers", "diff_ids": [digest(layer)]}, **changes}
+    data = json.dumps(config).encode()
+    members[f"blobs/sha256/{digest(data)[7:]}"] = data
+    manifest = [{"Config": f"blobs/sha256/{digest(data)[7:]}", "Layers": []}]
+    members["manifest.json"] = json.dumps(manifest).encode()
+    return tar_of(members)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rootfs": []},
+        {"rootfs": None},
+        {"rootfs": {"diff_ids": 7}},
+        {"rootfs": {"diff_ids": [{}]}},
+        {"config": "x"},
+        {"history": 5},
+    ],
+)
+def test_a_config_that_means_nothing_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        read_archive(io.BytesIO(image_with(**changes)))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"[" * 200_000, b'{"manifests": 5}', b'{"manifests": [{"digest": "index.json"}]}', b"[5]"],
+)
+def test_an_index_that_leads_nowhere_is_refused(document: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_archive(io.BytesIO(tar_of({"index.json": document})))
+
+
+def test_an_extended_header_beyond_all_reason_is_refused() -> None:
+    member = tarfile.TarInfo("pax")
+    member.type, member.size = b"x", 3 << 30
+    with pytest.raises(tarfile.TarError, match="extended header"):
+        list(tar_entries(ForwardStream(io.BytesIO(member.tobuf() + bytes(4096)))))
+
+
+def test_a_file_that_says_it_is_larger_than_any_layer_is_refused() -> None:
+    member = tarfile.TarInfo("large")
+    member.size = 1 << 60
+    with pytest.raises(UsageError, match="says that it has"):
+        measure_layer(io.BytesIO(member.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
+
+
+def test_links_are_listed_with_the_files() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind in (("bin/sh", tarfile.SYMTYPE), ("bin/ls", tarfile.LNKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "bin/busybox"
+            archive.addfile(member)
+    buffer.seek(0)
+    layer = measure_layer(buffer, keep_files=True)
+    assert [(file.path, file.size) for file in layer.files] == [("bin/sh", 0), ("bin/ls", 0)]
+
+
+def test_many_whiteouts_hide_what_they_name_and_no_more() -> None:
+    lower = tar_of({f"d{n % 50}/f{n}": b"x" for n in range(5000)})
+    upper = tar_of({f"d{n}/.wh..wh..opq": b"" for n in range(49)} | {"d49/.wh.f49": b""})
+    image = read_archive(io.BytesIO(tar_of(image_members([lower, upper]))), keep_files=True)
+    assert set(final_files(image)) == {f"d49/f{n}" for n in range(99, 5000, 50)}

@@ -93,9 +93,7 @@ def test_compact_and_indented_json_read_the_same() -> None:
     }
     document = {"vertexes": [vertex]}
     compact = list(ProgressReader().read([json.dumps(document) + "\n"]))
-    indented = list(
-        ProgressReader().read(json.dumps(document, indent=2).splitlines(keepends=True))
-    )
+    indented = list(ProgressReader().read(json.dumps(document, indent=2).splitlines(keepends=True)))
     assert compact == indented
     finished = compact[-1]
     assert isinstance(finished, StepFinished)

@@ -1,5 +1,5 @@
-// Finished-goods is a small HTTP server that needs three things from its image
-// besides itself: zone data, CA certificates, and nothing else.
+// Finished-goods is a small HTTP server that needs two things from its image
+// besides itself: zone data and CA certificates.
 package main
 
 import (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
@@ -13,10 +14,11 @@ from requests.exceptions import RequestException
 from multistage.engines import BuildRequest, Finished, RunningContainer
 from multistage.engines.docker import buildx, classic, connection, containers
 from multistage.engines.events import Report, ignore
-from multistage.errors import MachineError
+from multistage.errors import MachineError, UsageError
 from multistage.images.streams import Readable
 
-_CHUNK = 1 << 20
+_BAD_REQUEST = 400
+_TOO_MANY = 429
 
 
 class DockerEngine:
@@ -39,76 +41,93 @@ class DockerEngine:
 
     def describe(self) -> str:
         """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
-        return connection.describe(self._client)
+        with connection.faults():
+            return connection.describe(self._client)
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""
-        if self._buildx:
-            buildx.build(request, report)
-        else:
-            classic.build(self._client, request, report)
-        return str(self._client.images.get(request.tag).id)
+        with connection.faults():
+            if self._buildx:
+                buildx.build(request, report)
+            else:
+                classic.build(self._client, request, report)
+            return str(self._client.images.get(request.tag).id)
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:
         """Open the stream that ``docker save`` would write."""
         # The SDK's get_image() hands out small pieces; the meter wants to choose its own.
-        api = self._client.api
-        response = api._get(api._url("/images/{0}/get", image), stream=True)
-        try:
-            api._raise_for_status(response)
-            yield response.raw
-        finally:
-            response.close()
+        api: Any = self._client.api
+        with connection.faults():
+            response = api._get(api._url("/images/{0}/get", image), stream=True)
+            try:
+                api._raise_for_status(response)
+                yield response.raw
+            except ImageNotFound as error:
+                # The containerd store drops an image when another takes its name.
+                raise MachineError(
+                    f"The image is gone: {image}.", mend="Build it again."
+                ) from error
+            finally:
+                response.close()
 
     def labels(self, image: str) -> dict[str, str] | None:
         """Return the labels of an image on this engine, ``None`` where there is none such."""
-        try:
-            return dict(self._client.images.get(image).labels)
-        except ImageNotFound:
-            return None
+        with connection.faults():
+            try:
+                return dict(self._client.images.get(image).labels)
+            except ImageNotFound:
+                return None
+            except APIError as error:
+                if error.status_code != _BAD_REQUEST:
+                    raise
+                raise UsageError(
+                    f"{image} cannot be the name of an image.",
+                    mend="Names are in lower case, without blanks: registry/name:tag",
+                ) from error
 
     def registry_has(self, reference: str) -> bool | None:
         """Let the engine ask the registry, with its own credentials and mirrors."""
         try:
-            self._client.api.inspect_distribution(reference)
+            api: Any = self._client.api
+            api.inspect_distribution(reference)
         except NotFound:
             return False
         except APIError as error:
+            if error.status_code == _TOO_MANY or "toomanyrequests" in str(error.explanation):
+                raise MachineError(
+                    f"The registry hands out no more for now, when asked for {reference}.",
+                    mend="Run docker login, which raises the limit, or wait.",
+                ) from error
             # A private or missing repository of Docker Hub answers 401 and "denied".
             denied = error.status_code in (401, 403) or "denied" in str(error.explanation)
             return False if denied else None
-        except RequestException:
+        except (RequestException, DockerException):  # also: credentials that cannot be read
             return None
         return True
 
     def pull(self, reference: str) -> None:
         """Fetch an image from its registry."""
-        try:
+        with connection.faults():
             self._client.images.pull(reference)
-        except DockerException as error:
-            raise MachineError(
-                f"{reference} could not be pulled: {error}",
-                mend="Check the network connection and try again.",
-            ) from error
 
     def load(self, archive: Path) -> None:
         """Take the images of an archive in."""
-        try:
-            with archive.open("rb") as stream:
-                self._client.images.load(stream)
-        except DockerException as error:
-            raise MachineError(
-                f"The engine does not take {archive.name}: {error}",
-                mend="Free disk space, for example with: docker system prune",
-            ) from error
+        with connection.faults(), archive.open("rb") as stream:
+            self._client.images.load(stream)
 
+    @contextmanager
     def run(
         self, image: str, port: int, environment: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[RunningContainer]:
+    ) -> Iterator[RunningContainer]:
         """Run an image for a check; always removed after."""
-        return containers.run(self._client, image, port, environment)
+        with (
+            connection.faults(),
+            containers.run(self._client, image, port, environment) as container,
+        ):
+            yield container
 
     def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
         """Run ``command`` in place of the image's own."""
-        return containers.run_command(self._client, image, command, seconds)
+        with connection.faults():
+            return containers.run_command(self._client, image, command, seconds)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from multistage.engines import BuildRequest
@@ -20,6 +20,10 @@ from multistage.errors import CourseError, LearnerError, MachineError
 _GRACE = 10  # seconds that an interrupted build has to end by itself
 _LOCATION = re.compile(r"^(?P<file>[^\s:]*Dockerfile[^\s:]*):(?P<line>\d+)$")
 _PARSE_ERROR = re.compile(r"dockerfile parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
+# BuildKit's two ways of saying that COPY's source is not there; the second when a folder is.
+_MISSING = re.compile(
+    r'"(?P<path>/[^"]*)":? not found|lstat /\S*?buildkit-mount\d+(?P<walked>/\S*): no such file'
+)
 _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
 # What BuildKit says when the fault is the machine's, not the Dockerfile's.
 _MACHINE_FAULTS = {
@@ -27,6 +31,11 @@ _MACHINE_FAULTS = {
     "Cannot connect to the Docker daemon": "Start the Docker Engine and build again.",
     "error during connect": "Start the Docker Engine and build again.",
     "i/o timeout": "Check the network connection and build again.",
+    "no builder": "Choose a builder that exists: docker buildx ls",
+    "no such host": "Check the network connection and build again.",
+    "connection refused": "Check the network connection and build again.",
+    "failed to do request": "Check the network connection and build again.",
+    "429 Too Many": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
     "toomanyrequests": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
 }
 
@@ -105,10 +114,8 @@ def _signal(process: subprocess.Popen[str], number: int) -> None:
     if sys.platform == "win32":
         process.terminate()
         return
-    try:
+    with suppress(ProcessLookupError):  # it ended in this very moment
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # it ended in this very moment
 
 
 def _drain(stream: IO[str] | None) -> None:
@@ -145,8 +152,8 @@ def _where(request: BuildRequest, text: list[str], message: str) -> str:
 def _what(message: str, failed: StepFinished | None, log: BuildLog) -> str:
     if (parse_error := _PARSE_ERROR.search(message)) is not None:
         return f"The Dockerfile cannot be read: {parse_error['text']}"
-    if (missing := re.search(r'"(/[^"]*)": not found', message)) is not None:
-        return f"The build stopped: {missing[1]} was not found."
+    if (missing := _MISSING.search(message)) is not None:
+        return f"The build stopped: {missing['path'] or missing['walked']} was not found."
     if failed is None:
         return f"The build stopped: {message}"
     output = "".join(log.output.get(failed.step.id, [])).rstrip().splitlines()[-15:]
@@ -157,9 +164,13 @@ def _what(message: str, failed: StepFinished | None, log: BuildLog) -> str:
 def _mend(message: str, failed: StepFinished | None) -> str:
     if suggestion := _SUGGESTION.search(message):
         return f"Did you mean {suggestion['name']}?"
-    if re.search(r'"/[^"]*": not found', message):
-        stage = "that stage" if failed and "--from" in failed.step.name else "the build context"
-        return f"Check the path: it must exist in {stage}, and not be named in .dockerignore."
+    if _MISSING.search(message):
+        if failed and "--from" in failed.step.name:
+            return "Check the path: it must exist in that stage, from the stage's root on."
+        return (
+            "Check the path: it must exist in the build context, and not be named in "
+            ".dockerignore. To take it from a stage, write COPY --from=<stage>."
+        )
     if "did not complete successfully" in message:
         return "Read the last lines above: they are what the command said before it failed."
     return "Mend that line and build again."

@@ -11,9 +11,10 @@ from typing import Any
 import docker
 from docker.errors import APIError, BuildError
 
+from multistage.dockerfile import parse_instructions
 from multistage.engines import BuildRequest
 from multistage.engines.events import Report, Step, StepFinished, StepLog, StepStarted
-from multistage.errors import LearnerError
+from multistage.errors import LearnerError, MachineError
 
 COST = (
     "Without docker buildx 0.13 or newer the classic builder is used: it builds every stage up "
@@ -29,6 +30,11 @@ def build(client: docker.DockerClient, request: BuildRequest, report: Report) ->
     Raises:
         LearnerError: the build failed; names the step.
     """
+    if request.secrets:
+        raise MachineError(
+            "The classic builder knows no secrets.",
+            mend="Install docker buildx 0.13 or newer, or leave --secret out.",
+        )
     try:
         messages = client.api.build(
             path=str(request.context),
@@ -78,7 +84,7 @@ def read_events(
                 yield StepFinished(step, now, now - began, error=message["error"])
             raise LearnerError(
                 f"The build stopped at {step.name if step else 'its start'}: {message['error']}",
-                where=str(dockerfile),
+                where=_where(dockerfile, step),
                 mend="Mend that step and build again.",
             )
         elif "Using cache" in text:
@@ -87,3 +93,11 @@ def read_events(
             yield StepLog(step, text)
     if step is not None:
         yield StepFinished(step, time.time(), time.time() - began, cached)
+
+
+def _where(dockerfile: Path, step: Step | None) -> str:
+    """Return file and line of a step: the classic builder numbers all instructions."""
+    instructions = parse_instructions(dockerfile.read_bytes(), str(dockerfile)).instructions
+    if step is None or step.number is None or step.number > len(instructions):
+        return str(dockerfile)
+    return f"{dockerfile}:{instructions[step.number - 1].line}"

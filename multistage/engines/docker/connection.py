@@ -8,11 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import docker
 from docker.context import ContextAPI
 from docker.errors import DockerException
 from docker.tls import TLSConfig
+from requests.exceptions import RequestException
 
 from multistage.engines import EngineState
 from multistage.errors import MachineError
@@ -30,7 +34,7 @@ _START = (
 _PERMISSION = "Run: sudo usermod -aG docker $USER, then log out and in again."
 
 
-def connect(timeout: float = 300) -> docker.DockerClient:
+def connect(timeout: int = 300) -> docker.DockerClient:
     """Return a client of the engine that the ``docker`` command would talk to.
 
     ``DOCKER_HOST`` comes first, then ``DOCKER_CONTEXT``, then the current context. ``timeout``
@@ -42,18 +46,36 @@ def connect(timeout: float = 300) -> docker.DockerClient:
     try:
         client = _client(timeout)
         client.ping()
-    except (DockerException, OSError) as error:
+    except Exception as error:
+        # Damaged settings make the SDK raise whatever comes: all of it keeps us from an engine.
         reason, mend = explain(error)
         raise MachineError(reason, mend=mend) from error
     return client
 
 
-def _client(timeout: float) -> docker.DockerClient:
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn what the SDK raises when the engine fails us into a clear error.
+
+    Raises:
+        MachineError: the engine went away, or refused.
+    """
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        text = getattr(error, "explanation", None) or str(error)
+        raise MachineError(
+            f"The Docker Engine does not do its part: {text}",
+            mend="Look whether it runs (docker info), and try again.",
+        ) from error
+
+
+def _client(timeout: int) -> docker.DockerClient:
     if os.environ.get("DOCKER_HOST"):
-        return docker.from_env(timeout=timeout)
+        return docker.from_env(timeout=timeout, use_ssh_client=True)
     context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))  # None: the current one
     if context is None:
-        raise DockerException(f"there is no Docker context {os.environ['DOCKER_CONTEXT']}")
+        raise DockerException("the current Docker context does not exist: docker context ls")
     tls = context.TLSConfig if isinstance(context.TLSConfig, TLSConfig) else False
     return docker.DockerClient(
         base_url=context.Host, tls=tls, timeout=timeout, version="auto", use_ssh_client=True
@@ -67,6 +89,8 @@ def explain(error: Exception) -> tuple[str, str]:
         return "Docker runs, but you have no permission to use its socket.", _PERMISSION
     if shutil.which("docker") is None:
         return "Docker is not installed on this machine.", _INSTALL
+    if "context does not exist" in text:
+        return f"No engine: {text}.", "Choose another: docker context use default"
     where = os.environ.get("DOCKER_HOST")
     if where:
         return (
@@ -92,8 +116,17 @@ def describe(client: docker.DockerClient) -> str:
     """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
     information = client.info()
     buildx = buildx_version()
-    builder = f"buildx {'.'.join(map(str, buildx))}" if has_buildx(buildx) else "classic builder"
+    builder = (
+        f"buildx {'.'.join(map(str, buildx or ()))}" if has_buildx(buildx) else "classic builder"
+    )
     return f"Docker Engine {information['ServerVersion']}, {image_store(information)}, {builder}"
+
+
+def is_local(client: docker.DockerClient) -> bool:
+    """Return whether the engine runs on this machine, so that its ports are this machine's."""
+    # What the SDK makes of a socket, a pipe and ssh: http+docker://localhost, …localnpipe, …ssh
+    host = urlsplit(client.api.base_url).hostname
+    return host in ("localhost", "localnpipe", "127.0.0.1", "::1")
 
 
 def image_store(information: dict[str, object]) -> str:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.containers import Container
+from docker.types import LogConfig
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
 from multistage.engines import Finished
+from multistage.engines.docker.connection import is_local
 from multistage.errors import LearnerError, MachineError
 
 LABEL = "org.multistage-course.check"
 _MEMORY = "512m"
 _PROCESSES = 256
+_PROCESSOR = 1_000_000_000  # nanoseconds of a processor each second: one
+# What servers need that start as root, listen below 1024, and go on as another user.
+_CAPABILITIES = ["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"]
+_BAD_REQUEST = 400
 _LIFETIME = 300  # seconds after which a container is stopped even if a check hangs
 _LOG_LINES = 200
 
@@ -30,14 +38,11 @@ class DockerContainer:
 
     @property
     def address(self) -> str:
-        """Where it is reached from this machine."""
+        """Where it is reached from this machine, empty where it has ended."""
         self._container.reload()
         bindings = self._container.ports.get(f"{self._port}/tcp") or []
-        if not bindings:
-            raise LearnerError(
-                f"The container does not listen: it ended before port {self._port} was published.",
-                mend=self.logs() or "It wrote nothing to its log.",
-            )
+        if not bindings:  # it has ended
+            return ""
         return f"http://127.0.0.1:{bindings[0]['HostPort']}"
 
     def exit_code(self) -> int | None:
@@ -59,13 +64,19 @@ def run(
 
     Raises:
         LearnerError: the image's command cannot be started.
+        MachineError: the engine is on another machine.
     """
-    container = client.containers.create(
+    if not is_local(client):
+        raise MachineError(
+            "The Docker Engine is on another machine, whose containers cannot be asked from here.",
+            mend="Run this on that machine, or with an engine on this one.",
+        )
+    container = _create(
+        client,
         image,
         detach=True,
         environment=dict(environment or {}),
-        ports={f"{port}/tcp": ("127.0.0.1", None)},
-        **_limits(),
+        ports={f"{port}/tcp": ("127.0.0.1", None)},  # any free port
     )
     with _always_removed(container):
         _start(container)
@@ -79,8 +90,8 @@ def run_command(
 
     A command that cannot be started is an answer too: exit code 127, and the engine's message.
     """
-    container = client.containers.create(
-        image, entrypoint=command[:1], command=command[1:], network_mode="none", **_limits()
+    container = _create(
+        client, image, entrypoint=command[:1], command=command[1:], network_mode="none"
     )
     with _always_removed(container):
         try:
@@ -95,13 +106,43 @@ def run_command(
         return Finished(int(status["StatusCode"]), output.strip())
 
 
-def _limits() -> dict[str, object]:
-    return {
-        "labels": {LABEL: "1"},
-        "mem_limit": _MEMORY,
-        "pids_limit": _PROCESSES,
-        "security_opt": ["no-new-privileges"],
-    }
+def _create(client: docker.DockerClient, image: str, **settings: Any) -> Container:
+    """Make a container within limits; remove those that a killed process left behind."""
+    _sweep(client)
+    try:
+        return client.containers.create(
+            image,
+            labels={LABEL: "1"},
+            mem_limit=_MEMORY,
+            memswap_limit=_MEMORY,
+            nano_cpus=_PROCESSOR,
+            pids_limit=_PROCESSES,
+            cap_drop=["ALL"],
+            cap_add=_CAPABILITIES,
+            security_opt=["no-new-privileges"],
+            log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
+            **settings,
+        )
+    except ImageNotFound as error:
+        raise MachineError(f"The image is gone: {image}.", mend="Build it again.") from error
+    except APIError as error:
+        if error.status_code != _BAD_REQUEST:
+            raise
+        raise LearnerError(
+            f"The image cannot be run: {error.explanation}.",
+            mend="The last stage must say what to start: ENTRYPOINT or CMD.",
+        ) from error
+
+
+def _sweep(client: docker.DockerClient) -> None:
+    for container in client.containers.list(
+        all=True, filters={"label": LABEL}, ignore_removed=True
+    ):
+        # "2026-11-23T15:04:05.123456789Z" (RFC 3339): the seconds are enough.
+        created = datetime.fromisoformat(container.attrs["Created"][:19] + "+00:00")
+        if (datetime.now(timezone.utc) - created).total_seconds() > _LIFETIME:
+            with suppress(DockerException):
+                container.remove(force=True, v=True)
 
 
 def _start(container: Container) -> None:

@@ -102,4 +102,6 @@ def _seconds(timestamp: str) -> float:
     # datetime.fromisoformat of Python 3.10 takes neither "Z" nor nine digits.
     whole = _FRACTION.sub("", timestamp).replace("Z", "+00:00")
     fraction = _FRACTION.search(timestamp)
-    return datetime.fromisoformat(whole).timestamp() + (float(f"0.{fraction[1]}") if fraction else 0)
+    return datetime.fromisoformat(whole).timestamp() + (
+        float(f"0.{fraction[1]}") if fraction else 0
+    )

@@ -1,0 +1,12 @@
+
+
+FROM a
+
+
+RUN b
+	
+   
+
+CMD c
+
+

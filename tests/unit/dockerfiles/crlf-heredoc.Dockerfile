@@ -1,0 +1,10 @@
+FROM a
+RUN <<EOF
+one
+
+two
+EOF
+COPY <<-X /x
+	t
+	X
+RUN z

@@ -1,0 +1,5 @@
+FROM a
+# escape=`
+# syntax=x
+RUN a \
+ b

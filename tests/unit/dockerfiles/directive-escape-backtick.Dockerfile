@@ -1,0 +1,7 @@
+# escape=`
+FROM a
+COPY x C:\y\
+RUN dir `
+    C:\
+ENV P=C:\bin Q="say `"hi`"" R=a` b
+RUN echo `` && echo \

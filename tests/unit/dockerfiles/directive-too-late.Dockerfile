@@ -1,0 +1,6 @@
+# a plain comment
+# escape=`
+FROM a
+RUN x \
+    y
+RUN z `

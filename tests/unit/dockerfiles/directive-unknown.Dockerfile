@@ -1,0 +1,5 @@
+# mystery=1
+# escape=`
+FROM a
+RUN x \
+ y

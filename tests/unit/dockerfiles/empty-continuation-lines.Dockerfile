@@ -1,0 +1,11 @@
+FROM a
+RUN one \
+
+    two \
+
+
+    three
+   
+RUN four \
+    
+    five

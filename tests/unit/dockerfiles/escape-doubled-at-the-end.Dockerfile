@@ -1,0 +1,5 @@
+FROM a
+RUN echo \\
+RUN next
+RUN echo \\  
+RUN after

@@ -1,0 +1,8 @@
+FROM a
+RUN <<EOF
+EOF
+COPY <<EOF /empty
+EOF
+RUN <<EOF
+
+EOF

@@ -1,0 +1,10 @@
+FROM a
+RUN <<EOF
+EOF 
+ EOF
+EOFEOF
+# EOF
+eof
+EOF\
+EOF
+RUN after

@@ -1,0 +1,8 @@
+FROM a
+ONBUILD RUN <<EOF
+later
+EOF
+ONBUILD COPY <<EOF /late
+text
+EOF
+RUN now

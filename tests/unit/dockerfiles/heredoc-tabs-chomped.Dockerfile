@@ -1,0 +1,13 @@
+FROM a
+RUN <<-END
+	one
+		two
+	END
+RUN <<-'END'
+	three
+  END
+	END
+RUN <<END
+	END
+ END
+END

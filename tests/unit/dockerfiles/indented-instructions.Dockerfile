@@ -1,0 +1,4 @@
+   FROM a
+	RUN tab
+  	 COPY x y
+      ENV A=b

@@ -1,0 +1,10 @@
+FROM a
+CMD ["one", \
+     "two", \
+     # between
+     "three"]
+ENTRYPOINT [ \
+  "sh" \
+]
+RUN ["a", "b\
+c"]

@@ -1,0 +1,5 @@
+FROM a
+ONBUILD CMD ["x", "y"]
+ONBUILD RUN ["a"]
+HEALTHCHECK CMD ["curl", "-f", "http://localhost/"]
+HEALTHCHECK CMD ['curl']

@@ -1,0 +1,10 @@
+FROM a
+CMD ["a"]
+CMD [ "a" , "b" ]
+CMD []
+ENTRYPOINT ["a\tb", "c\"d", "\u00e9", "/\\path"]
+RUN ["sh", "-c", "echo $HOME"]
+SHELL ["powershell", "-Command"]
+VOLUME ["/a", "/b c"]
+COPY ["with space.txt", "/dst dir/"]
+ADD ["x", "y", "/z/"]

@@ -1,0 +1,4 @@
+FROM a
+CMD ["a", "b"] and more
+ENTRYPOINT ["x"]   
+RUN ["a"] # no comment

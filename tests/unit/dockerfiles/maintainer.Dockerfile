@@ -1,0 +1,3 @@
+FROM a
+MAINTAINER Jo Doe <jo@example.org>
+MAINTAINER "Quoted, Inc."

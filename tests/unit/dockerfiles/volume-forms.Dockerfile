@@ -1,0 +1,5 @@
+FROM a
+VOLUME /a
+VOLUME /a /b	/c
+VOLUME ["/a b"]
+VOLUME "/d e"

@@ -1,0 +1,6 @@
+FROM a
+RUN echo no　break
+ENV A=x B=y
+ARG p q
+COPY a b c
+　RUN x

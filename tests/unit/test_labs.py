@@ -1,0 +1,225 @@
+"""Labs: found by name and nothing else, damaged descriptions named, learners' files kept."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multistage.dockerfile import parse
+from multistage.errors import LearnerError, MachineError, UsageError
+from multistage.labs import LabFolder, find_lab, keep, labs, read_lab, reset
+from tests.unit.made import LAB_TOML, ROOT, SINGLE_STAGE, TWO_STAGES, write_lab
+
+REPOSITORY_LABS = sorted(file.parent.name for file in ROOT.glob("labs/*/lab.toml"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> LabFolder:
+    return read_lab(write_lab(tmp_path, "go") / "lab.toml")
+
+
+def test_labs_come_in_the_order_of_their_notebooks_not_of_their_names(tmp_path: Path) -> None:
+    for name, order in (("a", 30), ("b", 10), ("c", 20)):
+        write_lab(tmp_path, name, order)
+    assert [lab.name for lab in labs(tmp_path)] == ["b", "c", "a"]
+
+
+def test_a_folder_without_a_description_is_no_lab(tmp_path: Path) -> None:
+    write_lab(tmp_path, "go")
+    (tmp_path / "labs" / "notes").mkdir()
+    assert [lab.name for lab in labs(tmp_path)] == ["go"]
+    with pytest.raises(UsageError):
+        find_lab("notes", tmp_path)
+
+
+def test_a_lab_is_read_from_its_description(lab: LabFolder) -> None:
+    assert (lab.name, lab.title, lab.order, lab.port, lab.budget) == ("go", "A lab", 10, 8080, 1000)
+    assert [request.path for request in lab.requests] == ["/"]
+    assert [entry.path for entry in lab.forbidden] == ["usr/local/go"]
+    assert lab.tag("before") == "multistage/go:before"
+    assert lab.app == lab.folder / "app"
+
+
+def test_a_lab_is_found_by_its_name(tmp_path: Path) -> None:
+    write_lab(tmp_path, "go")
+    assert find_lab("go", tmp_path) == read_lab(tmp_path / "labs" / "go" / "lab.toml")
+
+
+def test_a_typo_gets_the_nearest_name(tmp_path: Path) -> None:
+    for name in ("go-scratch", "react-nginx"):
+        write_lab(tmp_path, name)
+    with pytest.raises(UsageError) as raised:
+        find_lab("go-scrach", tmp_path)
+    assert raised.value.what == "There is no lab called go-scrach."
+    assert raised.value.mend == "Did you mean go-scratch?"
+
+
+def test_a_name_near_no_lab_gets_them_all(tmp_path: Path) -> None:
+    for name in ("go-scratch", "react-nginx"):
+        write_lab(tmp_path, name)
+    with pytest.raises(UsageError) as raised:
+        find_lab("zzz", tmp_path)
+    assert "go-scratch" in raised.value.mend
+    assert "react-nginx" in raised.value.mend
+
+
+@pytest.mark.parametrize("trick", ["../x", "../labs/go", "./go", "go/", "go/../go", "{root}/go"])
+def test_a_path_is_not_a_lab_even_where_it_leads_to_one(tmp_path: Path, trick: str) -> None:
+    write_lab(tmp_path, "go")
+    write_lab(tmp_path / "labs", "x")
+    (tmp_path / "labs" / "labs" / "x").rename(tmp_path / "x")
+    with pytest.raises(UsageError, match="no lab called"):
+        find_lab(trick.format(root=tmp_path / "labs"), tmp_path)
+
+
+@settings(max_examples=200)
+@given(st.text("./\\ab\0", max_size=12))
+def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError):
+        find_lab(name)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "order = ",
+        "",
+        LAB_TOML.replace('title = "A lab"', ""),
+        LAB_TOML.replace("unpacked_size", "size"),
+        LAB_TOML.replace("[budget]\nunpacked_size = 1_000", "").replace(
+            "order = {order}", "order = {order}\nbudget = 5"
+        ),
+        LAB_TOML.replace("status = 200", ""),
+        LAB_TOML.replace("status = 200", "status = 200\nsurprise = 1"),
+        LAB_TOML + 'also = "unknown"\n',
+    ],
+    ids=[
+        "no TOML",
+        "empty",
+        "no title",
+        "no budget in the table",
+        "budget is no table",
+        "request without status",
+        "request with an unknown key",
+        "forbidden with an unknown key",
+    ],
+)
+def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:
+    file = write_lab(tmp_path, "go", toml=toml) / "lab.toml"
+    with pytest.raises(MachineError, match="description is damaged") as raised:
+        read_lab(file)
+    assert raised.value.where == str(file)
+    assert "git checkout" in raised.value.mend
+    with pytest.raises(MachineError):
+        labs(tmp_path)
+
+
+def test_reset_of_a_pristine_starter_does_nothing(lab: LabFolder) -> None:
+    assert reset(lab) is None
+    assert [file.name for file in lab.app.iterdir()] == ["Dockerfile"]
+    assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+
+
+def test_reset_keeps_the_learners_file_and_restores_the_starter(lab: LabFolder) -> None:
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    kept = reset(lab)
+    assert kept == lab.app / "Dockerfile.yours-1"
+    assert kept.read_text("utf-8") == TWO_STAGES
+    assert lab.dockerfile.read_bytes() == lab.before_dockerfile.read_bytes()
+
+
+def test_each_reset_keeps_another_file(lab: LabFolder) -> None:
+    names = []
+    for number in range(1, 4):
+        lab.dockerfile.write_text(f"{TWO_STAGES}# {number}\n", "utf-8")
+        kept = reset(lab)
+        assert kept is not None
+        names.append(kept.name)
+    assert names == ["Dockerfile.yours-1", "Dockerfile.yours-2", "Dockerfile.yours-3"]
+    assert [lab.app.joinpath(n).read_text("utf-8")[-2] for n in names] == ["1", "2", "3"]
+
+
+def test_reset_never_overwrites_what_has_the_name_already(lab: LabFolder) -> None:
+    (lab.app / "Dockerfile.yours-1").write_text("older work", "utf-8")
+    (lab.app / "Dockerfile.yours-2").mkdir()
+    lab.dockerfile.write_bytes(b"FROM scratch\r\n\xff")
+    kept = reset(lab)
+    assert kept == lab.app / "Dockerfile.yours-3"
+    assert kept.read_bytes() == b"FROM scratch\r\n\xff"
+    assert (lab.app / "Dockerfile.yours-1").read_text("utf-8") == "older work"
+
+
+def test_reset_restores_a_deleted_dockerfile(lab: LabFolder) -> None:
+    lab.dockerfile.unlink()
+    assert reset(lab) is None
+    assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+
+
+def test_keeping_leaves_the_original_in_place(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("mine", "utf-8")
+    assert keep(tmp_path / "page.html") == tmp_path / "page.html.yours-1"
+    assert (tmp_path / "page.html").read_text("utf-8") == "mine"
+
+
+def test_a_starter_is_not_converted_and_two_stages_are(lab: LabFolder, tmp_path: Path) -> None:
+    assert not lab.is_converted()
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    assert lab.is_converted()
+    other = tmp_path / "Other"
+    other.write_text(SINGLE_STAGE, "utf-8")
+    assert not lab.is_converted(other)
+
+
+def test_a_missing_dockerfile_tells_how_to_get_it_back(lab: LabFolder) -> None:
+    lab.dockerfile.unlink()
+    with pytest.raises(LearnerError) as raised:
+        lab.is_converted()
+    assert str(lab.dockerfile) in raised.value.what
+    assert raised.value.mend == "Run: multistage reset go"
+
+
+def test_an_unreadable_dockerfile_names_its_line(lab: LabFolder) -> None:
+    lab.dockerfile.write_text("FROM scratch\nCOPPY . .\n", "utf-8")
+    with pytest.raises(LearnerError) as raised:
+        lab.is_converted()
+    assert raised.value.where == f"{lab.dockerfile}:2"
+
+
+def test_the_repository_has_labs() -> None:
+    assert {"go-scratch", "react-nginx"} <= {lab.name for lab in labs()} == set(REPOSITORY_LABS)
+
+
+@pytest.mark.parametrize("name", REPOSITORY_LABS)
+def test_a_labs_starter_has_one_stage_and_marks_what_to_do(name: str) -> None:
+    lab = find_lab(name)
+    text = lab.before_dockerfile.read_text("utf-8")
+    assert not parse(text).is_multistage
+    assert re.findall(r"^# TODO (\d+):", text, re.MULTILINE)[:3] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", REPOSITORY_LABS)
+def test_a_labs_notebook_carries_the_labs_order(name: str) -> None:
+    lab = find_lab(name)
+    assert re.fullmatch(rf"{lab.order:02}_[a-z0-9_]+\.ipynb", lab.notebook)
+    assert [other.name for other in labs() if other.order == lab.order] == [name]
+
+
+@pytest.mark.parametrize("name", REPOSITORY_LABS)
+def test_a_labs_solution_is_there_and_has_several_stages(name: str) -> None:
+    lab = find_lab(name)
+    solution = ROOT / "solutions" / name / lab.solution / "Dockerfile"
+    assert lab.is_converted(solution)
+
+
+@pytest.mark.parametrize("name", REPOSITORY_LABS)
+def test_a_labs_checks_have_hints_and_addresses(name: str) -> None:
+    lab = find_lab(name)
+    assert lab.requests
+    assert lab.forbidden
+    assert all(request.path.startswith("/") and request.contains for request in lab.requests)
+    assert all(request.hint and request.why for request in lab.requests)
+    assert all(entry.hint and entry.why for entry in lab.forbidden)
+    assert 0 < lab.port < 65536
+    assert lab.budget > 0
