@@ -303,6 +303,8 @@ def open_jupyterlab(port: int, began: float, browser: bool) -> int:
     command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={ROOT}"]
     command += [f"--LabApp.default_url={page}", "--LabApp.extension_manager=readonly"]
+    # Tabs of this course alone: JupyterLab's own folder would bring back those of other projects.
+    command += [f"--LabApp.workspaces_dir={VENV / 'jupyterlab-workspaces'}"]
     command += ["--ServerApp.answer_yes=True"]  # Ctrl-C ends it without a question
     if not browser:
         command.append("--no-browser")

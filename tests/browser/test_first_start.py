@@ -126,13 +126,12 @@ def run_all_cells(page: Page) -> None:
 def open_notebook(page: Page, address: str) -> None:
     """Open the notebook and bring its tab to the front, as a person would.
 
-    On a slow machine JupyterLab now and then puts its launcher over the notebook it just opened.
+    JupyterLab now and then puts its launcher over the notebook it just opened.
     """
-    page.goto(address)
+    page.goto(f"{address}&reset")  # without the tabs of the test before
     name = address.partition("?")[0].rpartition("/")[2]
     tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text=name)
     tab.wait_for(timeout=60_000)
-    # JupyterLab restores earlier tabs: their cells exist too, hidden.
     cell = page.locator(".jp-Notebook .jp-CodeCell:visible").first
     for _ in range(12):
         tab.click()
