@@ -12,6 +12,7 @@ from typing import Any
 from multistage import bases
 from multistage.dockerfile import Dockerfile, Stage, parse
 from multistage.dockerfile.errors import did_you_mean
+from multistage.dockerfile.steps import step_numbers, step_stage
 from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
 from multistage.errors import LearnerError, UsageError
@@ -19,10 +20,6 @@ from multistage.images import ImageArchive, Layer, attribute, read_archive
 from multistage.units import megabytes
 
 Announce = Callable[[str], None]
-
-# The instructions that BuildKit counts in "[builder 4/6]":
-# https://github.com/moby/buildkit/blob/master/frontend/dockerfile/dockerfile2llb/convert.go
-_STEP_KEYWORDS = {"ADD", "COPY", "RUN", "WORKDIR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,20 +304,6 @@ def _with_cached(
         )
         for layer in layers
     )
-
-
-def step_numbers(stage: Stage) -> dict[int, int]:
-    """Return, for each line of ``stage`` that is a build step, its number as BuildKit counts."""
-    first = 1 if stage.base_stage is not None or stage.base == "scratch" else 2
-    lines = [i.line for i in stage.instructions if i.keyword in _STEP_KEYWORDS]
-    return {line: first + place for place, line in enumerate(lines)}
-
-
-def step_stage(model: Dockerfile, stage: Stage) -> str | None:
-    """Return the name BuildKit's steps give ``stage``: none in a single-stage Dockerfile."""
-    if len(model.stages) == 1:
-        return None
-    return stage.name.lower() if stage.name else f"stage-{stage.index}"
 
 
 def _stages(model: Dockerfile, target: str | None, log: BuildLog) -> tuple[BuiltStage, ...]:

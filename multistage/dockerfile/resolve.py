@@ -47,6 +47,7 @@ def model(parsed: ParsedFile, build_args: Mapping[str, str], platform: str) -> D
         parsed.instructions,
         tuple(stages),
         tuple(edges),
+        global_args,
     )
 
 

@@ -74,7 +74,7 @@ class ExternalImage:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A Dockerfile as stages and edges."""
+    """A Dockerfile as stages and edges. ``global_args`` are the ARGs from before the first FROM."""
 
     path: str
     directives: Mapping[str, str] = field(hash=False)
@@ -82,6 +82,7 @@ class Dockerfile:
     instructions: tuple[Instruction, ...]
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...]
+    global_args: Mapping[str, str] = field(hash=False)
 
     @property
     def final(self) -> Stage:

@@ -17,14 +17,19 @@ class VariableError(ValueError):
     """A variable that is malformed, or required (``${name:?message}``) and not there."""
 
 
-def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+def expand(
+    text: str, variables: Mapping[str, str], escape: str = "\\", *, raw: bool = False
+) -> str:
     """Return ``text`` with its variables replaced, and its quotes and escapes resolved.
+
+    With ``raw`` quotes and escapes stay, except an escape in front of a variable: that is how
+    here-documents are read.
 
     Raises:
         VariableError: a variable is malformed, or required and not set.
     """
     reader = _Reader(text, variables, escape)
-    return reader.read("")
+    return reader.read_raw() if raw else reader.read("")
 
 
 class _Reader:
@@ -55,6 +60,22 @@ class _Reader:
                 out.append(character)
         if end:
             raise VariableError(f"{end} is missing")
+        return "".join(out)
+
+    def read_raw(self) -> str:
+        """Read a here-document to its end."""
+        out: list[str] = []
+        while self._position < len(self._text):
+            character = self._text[self._position]
+            self._position += 1
+            following = self._text[self._position : self._position + 1]
+            if character == "$":
+                out.append(self._variable())
+            elif character == self._escape and following and following in ("$", self._escape):
+                out.append(following)
+                self._position += 1
+            else:
+                out.append(character)
         return "".join(out)
 
     def _until(self, quote: str) -> str:

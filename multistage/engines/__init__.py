@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -129,6 +130,18 @@ def _candidates() -> Iterator[tuple[str, EngineState]]:
     from multistage.engines.docker import connection  # the Docker SDK is slow to import
 
     yield "docker", connection.probe()
+    yield "daemonless", _probe_daemonless()
+
+
+def _probe_daemonless() -> EngineState:
+    from multistage.engines.daemonless import sandbox
+
+    reasons = sandbox.probe()
+    works = [kind for kind, reason in reasons.items() if not reason]
+    others = " ".join(f"{kind}: {reason}" for kind, reason in reasons.items() if reason)
+    if works:
+        return EngineState("daemonless", True, f"The {works[0]} sandbox works. {others}".strip())
+    return EngineState("daemonless", False, others, "apt-get install proot, or use Docker.")
 
 
 def probe() -> tuple[EngineState, ...]:
@@ -154,7 +167,11 @@ def choose(name: str | None = None) -> Engine:
     raise MachineError(wanted[0].reason, mend=wanted[0].how_to_get_it)
 
 
-def _make(_name: str) -> Engine:
+def _make(name: str) -> Engine:
+    if name == "daemonless":
+        from multistage.engines.daemonless import DaemonlessEngine
+
+        return DaemonlessEngine(os.environ.get("MULTISTAGE_SANDBOX") or None)
     from multistage.engines.docker import DockerEngine
 
     return DockerEngine()

@@ -1,0 +1,150 @@
+"""Builds and runs images with no daemon at all: the engine for where there is no Docker.
+
+The way of a build through this package: ``builder`` (which stages, in which order) → ``stages``
+(a stage's steps) → ``plan`` (what a step means), ``cache`` (whether it is done already), ``copy``,
+``run`` → ``images`` (layers and config) → ``store``. RUN's command runs in a ``sandbox``.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from multistage.engines import BuildRequest, Finished, RunningContainer
+from multistage.engines.daemonless import bases, builder, containers, importing, sandbox
+from multistage.engines.daemonless.export import ArchiveStream, export
+from multistage.engines.daemonless.paths import cache_folder
+from multistage.engines.daemonless.snapshots import Snapshots
+from multistage.engines.daemonless.store import Store, StoredImage, locked
+from multistage.engines.events import Report, ignore
+from multistage.errors import MachineError, UsageError
+from multistage.images.streams import Readable
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class DaemonlessEngine:
+    """Builds and runs without a daemon; see :class:`multistage.engines.Engine`.
+
+    Args:
+        kind: the sandbox for RUN; the best one of this machine where not given.
+        folder: where images and the build cache are kept.
+
+    Raises:
+        MachineError: no sandbox works here.
+    """
+
+    name = "daemonless"
+
+    def __init__(self, kind: str | None = None, folder: Path | None = None) -> None:
+        self._folder = folder or cache_folder()
+        self._sandbox = sandbox.choose(kind)
+        self._store = Store(self._folder / "images")
+        place = f"{self._sandbox.kind}-{'overlay' if self._sandbox.overlay else 'copy'}"
+        self._snapshots = Snapshots(self._folder / "snapshots" / place)
+
+    @property
+    def workshop(self) -> builder.Workshop:
+        """What builds work with."""
+        return builder.Workshop(self._store, self._snapshots, self._sandbox, this_platform())
+
+    def describe(self) -> str:
+        """Return, for example, ``daemonless engine, root sandbox, overlayfs``."""
+        return f"daemonless engine, {self._sandbox.description}"
+
+    def build(self, request: BuildRequest, report: Report = ignore) -> str:
+        """Build an image and return its ID."""
+        with self._used(), _disk_faults():
+            return builder.build(self.workshop, request, report).id
+
+    @contextmanager
+    def save(self, image: str) -> Iterator[Readable]:
+        """Open the image's archive."""
+        with self._used():
+            yield ArchiveStream(self._store, self._image(image))
+
+    def export(self, image: str, file: Path) -> None:
+        """Write an archive of an image that ``docker load`` takes."""
+        with self._used(), _disk_faults():
+            names = () if image.startswith("sha256:") else (image,)
+            export(self._store, self._image(image), names, file)
+
+    def labels(self, image: str) -> dict[str, str] | None:
+        """Return the labels of an image of the store, ``None`` where there is none such."""
+        found = self._store.image(image)
+        return None if found is None else found.labels
+
+    def registry_has(self, reference: str) -> bool | None:
+        """Ask the registry for an image: ``None`` where the registry cannot be reached."""
+        from multistage.engines.daemonless.registry import Registry
+
+        registry = Registry()
+        try:
+            return registry.has(reference)
+        finally:
+            registry.close()
+
+    def pull(self, reference: str) -> None:
+        """Fetch an image from its registry."""
+        with self._used(), _disk_faults():
+            bases.pull(self._store, reference, this_platform(), lambda _text: None)
+
+    def load(self, archive: Path) -> None:
+        """Take the images of an archive in."""
+        with self._used(), _disk_faults():
+            importing.load(self._store, archive)
+
+    @contextmanager
+    def run(
+        self, image: str, port: int, environment: Mapping[str, str] | None = None
+    ) -> Iterator[RunningContainer]:
+        """Run an image for a check; always removed after."""
+        with (
+            self._used(),
+            _disk_faults(),
+            containers.run(self.workshop, self._image(image), port, environment or {}) as running,
+        ):
+            yield running
+
+    def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
+        """Run ``command`` in place of the image's own."""
+        with self._used(), _disk_faults():
+            return containers.run_command(self.workshop, self._image(image), command, seconds)
+
+    def _image(self, name: str) -> StoredImage:
+        found = self._store.image(name)
+        if found is None:
+            raise UsageError(f"There is no image {name} in the store.", mend="Build it first.")
+        return found
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Keep ``multistage prune`` of another process away as long as the block lasts."""
+        with locked(self._folder / "lock", shared=True):
+            yield
+
+
+def this_platform() -> str:
+    """Return the platform that images are built for here."""
+    machine = platform.machine().lower()
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+
+
+@contextmanager
+def _disk_faults() -> Iterator[None]:
+    """Turn what the disk refuses into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(
+                "The disk is full.", mend="Free some space: multistage prune, then try again."
+            ) from error
+        if isinstance(error, InterruptedError):
+            raise
+        raise MachineError(
+            f"The disk falls short: {error}.", mend="Check the cache folder and its rights."
+        ) from error

@@ -1,0 +1,254 @@
+"""Runs a built image for a check: nothing of it stays, and it listens on 127.0.0.1 alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multistage.engines import Finished
+from multistage.engines.daemonless import bases, proxy
+from multistage.engines.daemonless import config as image_config
+from multistage.engines.daemonless.network import listening_port
+from multistage.engines.daemonless.sandbox import Command, Identity, Mount, Process, SandboxError
+from multistage.engines.daemonless.sandbox.forwarding import PROXY_PORT
+from multistage.engines.daemonless.store import StoredImage
+from multistage.engines.daemonless.tree import Delta, Tree
+from multistage.engines.daemonless.users import UnknownUserError, find_identity, home
+from multistage.engines.daemonless.workspace import make_workspace
+from multistage.errors import LearnerError, MachineError
+
+if TYPE_CHECKING:
+    from multistage.engines.daemonless.builder import Workshop
+
+_LIFETIME = 300  # seconds after which a container is ended even if a check hangs
+_START_SECONDS = 10
+_LOG_BYTES = 1 << 16
+_NOT_FOUND = 127
+_TIMED_OUT = 124
+
+
+class DaemonlessContainer:
+    """A running container; see :class:`multistage.engines.RunningContainer`."""
+
+    def __init__(self, process: Process, port: int, forwarded: int | None) -> None:
+        self._process, self._port, self._forwarded = process, port, forwarded
+        self._log = b""
+        self._lock = threading.Lock()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with suppress(ValueError, OSError):  # it was closed
+            while data := self._process.output.read1(65536):
+                with self._lock:
+                    self._log = (self._log + data)[-_LOG_BYTES:]
+
+    @property
+    def address(self) -> str:
+        """Where it is reached from this machine, empty where it has ended or does not listen."""
+        if self._process.poll() is not None:
+            return ""
+        if self._forwarded is not None:
+            return f"http://127.0.0.1:{self._forwarded}"
+        port = listening_port(self._process.pid)
+        return f"http://127.0.0.1:{port}" if port else ""
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, ``None`` while it runs."""
+        code = self._process.poll()
+        if code is not None:
+            self._reader.join(1)
+        return code
+
+    def logs(self) -> str:
+        """Return the last lines it wrote."""
+        with self._lock:
+            return self._log.decode("utf-8", "replace").strip()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for the end, at most so long; return the exit code."""
+        deadline = time.monotonic() + seconds
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        code = self.exit_code()
+        return _TIMED_OUT if code is None else code
+
+
+@contextmanager
+def run(
+    workshop: Workshop, image: StoredImage, port: int, environment: Mapping[str, str]
+) -> Iterator[DaemonlessContainer]:
+    """Run ``image`` as it says, reached on a free port of 127.0.0.1.
+
+    Raises:
+        LearnerError: the image's command cannot be started.
+        MachineError: the sandbox cannot be made.
+    """
+    config = image_config.from_image(image.config)
+    argv = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    if not argv:
+        raise LearnerError(
+            "The image cannot be run: no command specified.",
+            mend="The last stage must say what to start: ENTRYPOINT or CMD.",
+        )
+    with _started(workshop, image, argv, environment, port) as container:
+        yield container
+
+
+def run_command(
+    workshop: Workshop, image: StoredImage, command: list[str], seconds: float
+) -> Finished:
+    """Run ``command`` in ``image`` and return its exit code and output."""
+    try:
+        with _started(workshop, image, command, {}, None) as container:
+            code = container.wait(seconds)
+            if code == _TIMED_OUT:
+                return Finished(code, f"It was stopped after {seconds:g} seconds.")
+            return Finished(code, container.logs())
+    except LearnerError as error:
+        return Finished(_NOT_FOUND, error.what)
+
+
+@contextmanager
+def _started(
+    workshop: Workshop,
+    image: StoredImage,
+    argv: list[str],
+    environment: Mapping[str, str],
+    port: int | None,
+) -> Iterator[DaemonlessContainer]:
+    config = image_config.from_image(image.config)
+    delta = _files(workshop, image)
+    tree = Tree([delta])
+    identity = _identity(str(config.get("User") or ""), tree)
+    folder = str(config.get("WorkingDir") or "/")
+    variables = {
+        "PATH": image_config.DEFAULT_PATH,
+        "HOME": home(identity.user, tree),
+        **image_config.environment(config),
+        **environment,
+    }
+    _refuse_missing(argv[0], variables["PATH"], folder, tree)
+    with ExitStack() as stack:
+        session = stack.enter_context(workshop.snapshots.session())
+        own_network = workshop.sandbox.own_network
+        listener = stack.enter_context(_listener()) if own_network and port else None
+        if not own_network and port:
+            variables.setdefault("PORT", str(free_port()))
+        inner, outer = _channel(stack) if listener else (None, None)
+        if inner is not None:
+            variables.setdefault("HTTPS_PROXY", f"http://127.0.0.1:{PROXY_PORT}")
+        place = make_workspace(workshop.sandbox, workshop.snapshots, session).enter([delta])
+        command = Command(
+            argv=argv,
+            environment=variables,
+            folder=folder,
+            mounts=_mounts(),
+            identity=identity,
+            own_network=own_network,
+            forward=(listener.fileno(), port) if listener and port else None,
+            proxy=inner.fileno() if inner else None,
+            **place,  # type: ignore[arg-type]
+        )
+        process = workshop.sandbox.start(command, Path(tempfile.mkdtemp(dir=session)))
+        stack.callback(process.end)
+        watchdog = threading.Timer(_LIFETIME, process.signal)
+        watchdog.daemon = True
+        watchdog.start()
+        stack.callback(watchdog.cancel)
+        if inner is not None and outer is not None:
+            inner.close()
+            _serve_proxy(outer, stack)
+        forwarded = listener.getsockname()[1] if listener else None
+        container = DaemonlessContainer(process, port or 0, forwarded)
+        try:
+            yield container
+        except SandboxError as error:
+            raise MachineError(f"The sandbox cannot be made: {error}.") from error
+
+
+def _files(workshop: Workshop, image: StoredImage) -> Delta:
+    """Return an image's files. They are unpacked from its layers, as another machine would."""
+    return bases.unpacked(image, workshop.store, workshop.snapshots, workshop.sandbox)
+
+
+def _identity(user: str, tree: Tree) -> Identity:
+    try:
+        return find_identity(user, tree)
+    except UnknownUserError as error:
+        raise LearnerError(
+            f"The container cannot start: {error}", mend="Give USER a number: 65532:65532"
+        ) from error
+
+
+def _refuse_missing(program: str, path: str, folder: str, tree: Tree) -> None:
+    """Say what an engine says of a command that is not there, or is no program.
+
+    Raises:
+        LearnerError: as Docker's runtime words it.
+    """
+    places = [program] if "/" in program else [f"{p}/{program}" for p in path.split(":") if p]
+    found = None
+    for place in places:
+        resolved = tree.resolve(os.path.join(folder, place))
+        found = tree.lookup(resolved)
+        if found is not None:
+            break
+    mend = "Check ENTRYPOINT and CMD: the program must be in the final image."
+    if found is None:
+        kind = "stat" if "/" in program else "executable file not found in $PATH"
+        what = f"stat {program}: no such file or directory" if kind == "stat" else kind
+        raise LearnerError(f'The container cannot start: exec: "{program}": {what}', mend=mend)
+    if found.is_folder:
+        raise LearnerError(
+            f'The container cannot start: exec: "{program}": is a directory', mend=mend
+        )
+    if not found.status.st_mode & 0o111:
+        raise LearnerError(
+            f'The container cannot start: exec: "{program}": permission denied', mend=mend
+        )
+
+
+def _mounts() -> tuple[Mount, ...]:
+    if not os.path.exists("/etc/resolv.conf"):
+        return ()
+    return (Mount("/etc/resolv.conf", "/etc/resolv.conf", read_only=True),)
+
+
+@contextmanager
+def _listener() -> Iterator[socket.socket]:
+    """Listen on a free port of 127.0.0.1."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def _channel(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Return two connected sockets: one for the launcher, one for us."""
+    inner, outer = socket.socketpair()
+    stack.callback(inner.close)
+    stack.callback(outer.close)
+    return inner, outer
+
+
+def _serve_proxy(channel: socket.socket, stack: ExitStack) -> None:
+    """Answer the requests that come out of the sandbox."""
+    channel.settimeout(_START_SECONDS)
+    with suppress(OSError):
+        _, descriptors, _, _ = socket.recv_fds(channel, 16, 1)
+        for descriptor in descriptors:
+            listener = socket.socket(fileno=descriptor)
+            stack.callback(listener.close)
+            proxy.serve(listener)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with _listener() as server:
+        return int(server.getsockname()[1])

@@ -1,0 +1,67 @@
+"""The build context: the learner's folder, without what ``.dockerignore`` leaves out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from multistage.engines.daemonless.patterns import IgnoreRules, read_ignore_file
+from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Entry, Tree
+from multistage.errors import LearnerError
+
+
+class _Folder(Delta):
+    """A folder of this machine as if it were a delta: all of it belongs to root."""
+
+    @property
+    def files(self) -> str:
+        return str(self.folder)
+
+
+class ContextTree(Tree):
+    """The files of a build context."""
+
+    def __init__(self, folder: Path, rules: IgnoreRules) -> None:
+        super().__init__([_Folder("context", folder, owner=ROOT_OWNER)])
+        self._rules = rules
+
+    def lookup(self, path: str) -> Entry | None:
+        """Return what is at ``path``, ``None`` where it is not there or left out."""
+        entry = super().lookup(path)
+        if entry is None or not path or not self._rules or not self._rules.ignores(path):
+            return entry
+        # A folder that is left out is there for what an exception brings back.
+        if entry.is_folder and self._rules.may_include_below(path) and self.names(path):
+            return entry
+        return None
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder, sorted, without what is left out."""
+        names = super().names(folder)
+        if not self._rules:
+            return names
+        prefix = f"{folder}/" if folder else ""
+        return [name for name in names if self.lookup(prefix + name) is not None]
+
+
+def read_context(folder: Path, dockerfile: Path) -> ContextTree:
+    """Return the build context of a Dockerfile.
+
+    Raises:
+        LearnerError: its ``.dockerignore`` cannot be read.
+    """
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    for file in (own, folder / ".dockerignore"):
+        try:
+            text = file.read_text("utf-8")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise LearnerError(f"It cannot be read: {error}.", where=str(file)) from error
+        try:
+            return ContextTree(Path(os.path.realpath(folder)), read_ignore_file(text))
+        except ValueError as error:
+            raise LearnerError(
+                f"A pattern is malformed: {error}.", where=str(file), mend="Close every bracket."
+            ) from error
+    return ContextTree(Path(os.path.realpath(folder)), IgnoreRules([]))

@@ -1,0 +1,98 @@
+"""A built stage to an image: layers, config, manifest."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from multistage.engines.daemonless import config as image_config
+from multistage.engines.daemonless.layers.pack import PackedLayer, pack
+from multistage.engines.daemonless.snapshots import read_note, write_note
+from multistage.engines.daemonless.stages import BuiltStage
+from multistage.engines.daemonless.store import CONFIG, LAYER, MANIFEST, Store, StoredImage
+from multistage.engines.daemonless.tree import Delta, Tree
+
+if TYPE_CHECKING:
+    from multistage.engines.daemonless.builder import Workshop
+
+_COMMENT = "multistage.dockerfile"
+
+
+class Packer:
+    """Packs deltas into layers while the build goes on."""
+
+    def __init__(self, store: Store, epoch: int | None) -> None:
+        self.epoch = epoch
+        self._store = store
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="pack")
+        self._packing: dict[str, Future[PackedLayer]] = {}
+
+    def start(self, delta: Delta, deltas: list[Delta]) -> None:
+        """Begin to pack a delta, the highest of ``deltas``."""
+        if delta.id not in self._packing:
+            self._packing[delta.id] = self._pool.submit(self._pack, delta, deltas)
+
+    def layer(self, delta: Delta, deltas: list[Delta]) -> PackedLayer:
+        """Return a delta's layer."""
+        self.start(delta, deltas)
+        return self._packing[delta.id].result()
+
+    def _pack(self, delta: Delta, deltas: list[Delta]) -> PackedLayer:
+        name = "layer" if self.epoch is None else f"layer-{self.epoch}"
+        known = read_note(delta, name)
+        if known is not None and self._store.has(known["digest"], known["size"]):
+            return PackedLayer(known["digest"], known["size"])
+        packed = pack(delta, Tree(deltas), self._store, self.epoch)
+        write_note(delta, name, {"digest": packed.digest, "size": packed.size})
+        return packed
+
+    def close(self) -> None:
+        """Stop packing."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def write_image(stage: BuiltStage, workshop: Workshop, packer: Packer, tag: str) -> StoredImage:
+    """Write a stage's image into the store, under a name."""
+    store = workshop.store
+    base = stage.base
+    created = _time(packer.epoch)
+    layers = list(base.manifest["layers"]) if base else []
+    diff_ids = list(base.config["rootfs"]["diff_ids"]) if base else []
+    history: list[dict[str, Any]] = list(base.config.get("history") or []) if base else []
+    place = 1 if base else 0  # in the deltas: the first one is the base
+    for change in stage.changes:
+        entry: dict[str, Any] = {
+            "created": created, "created_by": change.created_by, "comment": _COMMENT,
+        }  # fmt: skip
+        if change.delta is None:
+            entry["empty_layer"] = True
+        else:
+            place += 1
+            packed = packer.layer(change.delta, stage.deltas[:place])
+            layers.append({"mediaType": LAYER, "digest": packed.digest, "size": packed.size})
+            diff_ids.append(packed.digest)
+        history.append(entry)
+    document = image_config.document(
+        base.config if base else None,
+        stage.config,
+        diff_ids,
+        history,
+        created=created,
+        platform=workshop.platform,
+        author=stage.author,
+    )
+    digest, size = store.put_json(document)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": digest, "size": size},
+        "layers": layers,
+    }
+    return store.add(tag, manifest)
+
+
+def _time(epoch: int | None) -> str:
+    moment = datetime.fromtimestamp(time.time() if epoch is None else epoch, timezone.utc)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Layers: unpacked onto those below, and packed from what a step changed."""

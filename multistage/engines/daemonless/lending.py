@@ -1,0 +1,61 @@
+"""Puts mounts into an image's files where nothing can be mounted, for the time of one RUN."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multistage.engines.daemonless.sandbox import Mount
+from multistage.engines.daemonless.tree import Delta, Tree
+
+
+class _Root(Delta):
+    @property
+    def files(self) -> str:
+        return str(self.folder)
+
+
+@contextmanager
+def lent(root: Path, mounts: list[Mount], stubs: list[str]) -> Iterator[list[Mount]]:
+    """Move folders to where they should be mounted, copy files there, and take them back after.
+
+    What is hidden by a mount is moved aside. ``stubs`` gets the folders that were made for it.
+    """
+    taken_back: list[tuple[str, str, str]] = []
+    try:
+        for number, mount in enumerate(mounts):
+            place = f"{root}/{_place(root, mount.target)}"
+            _make_parents(root, os.path.dirname(place), stubs)
+            aside = f"{root}.aside-{number}"
+            if os.path.lexists(place):
+                os.rename(place, aside)
+            taken_back.append((place, mount.source, aside))
+            if os.path.isdir(mount.source):
+                os.rename(mount.source, place)
+            else:
+                shutil.copy(mount.source, place)
+        yield []
+    finally:
+        for place, source, aside in reversed(taken_back):
+            if os.path.isdir(place) and not os.path.lexists(source):
+                os.rename(place, source)
+            elif os.path.lexists(place):
+                os.unlink(place)
+            if os.path.lexists(aside):
+                os.rename(aside, place)
+
+
+def _place(root: Path, target: str) -> str:
+    """Return a path in the image, links followed inside it."""
+    return Tree([_Root("root", root)]).resolve(target)
+
+
+def _make_parents(root: Path, folder: str, stubs: list[str]) -> None:
+    if os.path.isdir(folder):
+        return
+    _make_parents(root, os.path.dirname(folder), stubs)
+    os.mkdir(folder, 0o755)
+    stubs.append(folder[len(str(root)) :])

@@ -1,0 +1,414 @@
+"""A stage's instructions to steps, every variable replaced: what is to be done, not how. Pure.
+
+Source of the rules: the Dockerfile reference (https://docs.docker.com/reference/dockerfile/) and
+BuildKit's dockerfile2llb/convert.go.
+"""
+
+from __future__ import annotations
+
+import copy
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from multistage.dockerfile import Dockerfile, DockerfileError, Heredoc, Instruction, Stage
+from multistage.dockerfile.variables import VariableError, expand
+from multistage.engines.daemonless import config as image_config
+from multistage.engines.daemonless.config import ConfigError
+from multistage.engines.daemonless.mounts import RunMount, read_mount
+
+# ARGs that need no declaration:
+# https://docs.docker.com/reference/dockerfile/#predefined-args
+_PREDEFINED = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}
+_PREDEFINED |= {name.lower() for name in _PREDEFINED}
+SCRIPT_FOLDER = "/dev/pipes"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """A RUN. ``script`` is the file that the command is, where it is a script of its own."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: str
+    user: str
+    network: str
+    mounts: tuple[RunMount, ...]
+    script: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStep:
+    """A COPY or ADD.
+
+    Attributes:
+        origin: the stage or image it takes from; ``None`` for the build context.
+        destination: an absolute path; a slash at its end says that it is a folder.
+        files: the here-documents among the sources, as names and contents.
+    """
+
+    keyword: str
+    origin: int | str | None
+    sources: tuple[str, ...]
+    destination: str
+    files: tuple[tuple[str, str], ...] = ()
+    chown: str = ""
+    chmod: str = ""
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+    link: bool = False
+    checksum: str = ""
+    unpack: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkdirStep:
+    """A WORKDIR: a folder to make where it is not there."""
+
+    path: str
+    user: str
+
+
+Step = RunStep | CopyStep | WorkdirStep
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One instruction, planned.
+
+    Attributes:
+        step: what is to be done to the files; ``None`` where only the config changes.
+        created_by: its entry in the image's history.
+    """
+
+    instruction: Instruction
+    step: Step | None
+    created_by: str
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage, planned: its steps, and the config it ends with."""
+
+    stage: Stage
+    planned: tuple[Planned, ...]
+    config: dict[str, Any]
+    author: str = ""
+
+
+@dataclass
+class _Scope:
+    """What is in force at one place of a stage."""
+
+    model: Dockerfile
+    config: dict[str, Any]
+    build_args: Mapping[str, str]
+    args: dict[str, str | None] = field(default_factory=dict)
+    command_is_set: bool = False
+    author: str = ""
+
+    def variables(self) -> dict[str, str]:
+        known = {name: value for name, value in self.args.items() if value is not None}
+        return {**known, **image_config.environment(self.config)}
+
+    def expand(self, text: str, instruction: Instruction) -> str:
+        try:
+            return expand(text, self.variables(), self.model.escape)
+        except VariableError as error:
+            raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
+
+    def expand_heredoc(self, heredoc: Heredoc, instruction: Instruction) -> str:
+        """Return a here-document's text: only its variables are replaced, quotes stay."""
+        content = _content(heredoc)
+        if not heredoc.expand:
+            return content
+        try:
+            return expand(content, self.variables(), self.model.escape, raw=True)
+        except VariableError as error:
+            raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
+
+    def error(self, what: str, instruction: Instruction, mend: str = "") -> DockerfileError:
+        return DockerfileError(what, path=self.model.path, line=instruction.line, mend=mend)
+
+    @property
+    def folder(self) -> str:
+        return str(self.config.get("WorkingDir") or "/")
+
+    @property
+    def user(self) -> str:
+        return str(self.config.get("User") or "")
+
+    def absolute(self, path: str) -> str:
+        """Return a path against the working folder, without ``.`` and ``..``."""
+        joined = posixpath.normpath(posixpath.join("/", self.folder, path))
+        return f"/{joined.lstrip('/')}"
+
+
+def plan_stage(
+    model: Dockerfile,
+    stage: Stage,
+    base_config: Mapping[str, Any],
+    build_args: Mapping[str, str] | None = None,
+    triggers: tuple[Instruction, ...] = (),
+) -> StagePlan:
+    """Return what a stage does, on a base image or stage with this config.
+
+    Args:
+        model: the Dockerfile.
+        stage: one of its stages.
+        base_config: the ``config`` of what it builds on.
+        build_args: values given to ARGs.
+        triggers: the ONBUILD instructions that its base image carries.
+
+    Raises:
+        DockerfileError: an instruction is malformed; names its line.
+    """
+    scope = _Scope(model, copy.deepcopy(dict(base_config)), dict(build_args or {}))
+    scope.config.pop("OnBuild", None)
+    for name in _PREDEFINED & set(scope.build_args):
+        scope.args[name] = scope.build_args[name]
+    planned = tuple(_plan(i, scope) for i in (*triggers, *stage.instructions))
+    return StagePlan(stage, planned, scope.config, scope.author)
+
+
+def _plan(instruction: Instruction, scope: _Scope) -> Planned:
+    try:
+        step, created_by = _PLANNERS[instruction.keyword](instruction, scope)
+    except ConfigError as error:
+        raise scope.error(f"{instruction.keyword}: {error}.", instruction) from error
+    return Planned(instruction, step, created_by)
+
+
+_Result = tuple[Step | None, str]
+
+
+def _run(instruction: Instruction, scope: _Scope) -> _Result:
+    config = scope.config
+    if not instruction.values and not instruction.heredocs:
+        raise scope.error("RUN has nothing to run.", instruction, "Write: RUN <command>")
+    words = list(instruction.values)
+    script = None
+    if instruction.heredocs:
+        words, script = _heredoc_command(instruction)
+    argv = words if instruction.json else [*image_config.shell(config), *words]
+    mounts = tuple(
+        read_mount(scope.expand(flag, instruction), scope.folder, instruction, scope.model)
+        for flag in instruction.all_flags("mount")
+    )
+    env = image_config.environment(config)
+    args = {n: v for n, v in scope.args.items() if v is not None and n not in env}
+    step = RunStep(
+        argv=tuple(argv),
+        environment={**args, **env},
+        folder=scope.folder,
+        user=scope.user,
+        network=instruction.flag("network") or "default",
+        mounts=mounts,
+        script=script,
+    )
+    shown = {n: v for n, v in args.items() if n not in _PREDEFINED}
+    prefix = f"|{len(shown)} " + "".join(f"{n}={v} " for n, v in sorted(shown.items()))
+    return step, f"RUN {prefix if shown else ''}{' '.join(argv)} # buildkit"
+
+
+def _heredoc_command(instruction: Instruction) -> tuple[list[str], tuple[str, str] | None]:
+    """Return a RUN's words where it has here-documents, and the script that it may be."""
+    text = instruction.values[0] if instruction.values else ""
+    first = instruction.heredocs[0]
+    if len(instruction.heredocs) > 1 or len(text.split()) != 1 or not text.startswith("<<"):
+        # The shell reads the here-documents itself.
+        return [text + "".join(f"\n{h.content}{h.name}" for h in instruction.heredocs)], None
+    content = _content(first)
+    if content.startswith("#!"):
+        return [f"{SCRIPT_FOLDER}/{first.name}"], (first.name, content)
+    return [content], None
+
+
+def _content(heredoc: Heredoc) -> str:
+    """Return a here-document's text, leading tabs taken off where it asks for that."""
+    if not heredoc.chomp:
+        return heredoc.content
+    return "".join(line.lstrip("\t") for line in heredoc.content.splitlines(keepends=True))
+
+
+def _copy(instruction: Instruction, scope: _Scope) -> _Result:
+    values = [scope.expand(value, instruction) for value in instruction.values]
+    *sources, destination = values
+    written = {word for word in instruction.values if word.lstrip("0123456789").startswith("<<")}
+    files = tuple((h.name, scope.expand_heredoc(h, instruction)) for h in instruction.heredocs)
+    if files:
+        sources = [
+            s for s, raw in zip(sources, instruction.values, strict=False) if raw not in written
+        ]
+    if not sources and not files:
+        raise scope.error(f"{instruction.keyword} has nothing to copy.", instruction)
+    target = scope.absolute(destination)
+    if (
+        destination.endswith(("/", "/."))
+        or destination in (".", "")
+        or len(sources) + len(files) > 1
+    ):
+        target = f"{target.rstrip('/')}/"
+    flags = {
+        name: scope.expand(instruction.flag(name) or "", instruction)
+        for name in ("chown", "chmod", "checksum")
+    }
+    step = CopyStep(
+        keyword=instruction.keyword,
+        origin=_origin(instruction, scope),
+        sources=tuple(sources),
+        destination=target,
+        files=files,
+        parents=_is_on(instruction, "parents"),
+        excludes=tuple(scope.expand(e, instruction) for e in instruction.all_flags("exclude")),
+        link=_is_on(instruction, "link"),
+        unpack=None if instruction.flag("unpack") is None else _is_on(instruction, "unpack"),
+        **flags,
+    )
+    shown = "".join(f"--{n}={flags[n]} " for n in ("chown", "chmod") if flags[n])
+    names = [*sources, *(f"<<{name}" for name, _ in files)]
+    return step, f"{instruction.keyword} {shown}{' '.join([*names, destination])} # buildkit"
+
+
+def _is_on(instruction: Instruction, flag: str) -> bool:
+    return instruction.flag(flag) is not None and instruction.flag(flag) != "false"
+
+
+def _origin(instruction: Instruction, scope: _Scope) -> int | str | None:
+    name = instruction.flag("from")
+    if not name:
+        return None
+    for edge in scope.model.edges:
+        if edge.kind == "copy" and edge.line == instruction.line:
+            return edge.source
+    return name  # of an instruction that a base image's ONBUILD carries
+
+
+def _workdir(instruction: Instruction, scope: _Scope) -> _Result:
+    path = scope.absolute(scope.expand(instruction.values[0], instruction))
+    scope.config["WorkingDir"] = path
+    return WorkdirStep(path, scope.user), f"WORKDIR {path}"
+
+
+def _env(instruction: Instruction, scope: _Scope) -> _Result:
+    found = {}  # one ENV sees the values from before it
+    for name, value in zip(instruction.values[::2], instruction.values[1::2], strict=True):
+        found[scope.expand(name, instruction)] = scope.expand(value, instruction)
+    for name, value in found.items():
+        image_config.set_environment(scope.config, name, value)
+    return None, "ENV " + " ".join(f"{name}={value}" for name, value in found.items())
+
+
+def _arg(instruction: Instruction, scope: _Scope) -> _Result:
+    shown = []
+    for word in instruction.values:
+        name, has_default, default = word.partition("=")
+        name = scope.expand(name, instruction)
+        value: str | None = scope.expand(default, instruction) if has_default else None
+        if name in scope.build_args:
+            value = scope.build_args[name]
+        elif not has_default:
+            value = scope.model.global_args.get(name)
+        scope.args[name] = value
+        shown.append(name if value is None else f"{name}={value}")
+    return None, f"ARG {' '.join(shown)}"
+
+
+def _label(instruction: Instruction, scope: _Scope) -> _Result:
+    pairs = zip(instruction.values[::2], instruction.values[1::2], strict=True)
+    found = {scope.expand(n, instruction): scope.expand(v, instruction) for n, v in pairs}
+    scope.config["Labels"] = {**(scope.config.get("Labels") or {}), **found}
+    return None, "LABEL " + " ".join(f"{name}={value}" for name, value in found.items())
+
+
+def _expose(instruction: Instruction, scope: _Scope) -> _Result:
+    words = " ".join(scope.expand(value, instruction) for value in instruction.values).split()
+    added = image_config.expose(scope.config, words)
+    return None, f"EXPOSE map[{' '.join(f'{port}:{{}}' for port in added)}]"
+
+
+def _user(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.config["User"] = scope.expand(instruction.values[0], instruction)
+    return None, f"USER {scope.config['User']}"
+
+
+def _volume(instruction: Instruction, scope: _Scope) -> _Result:
+    paths = [scope.expand(value, instruction) for value in instruction.values]
+    if not all(paths):
+        raise scope.error("VOLUME has an empty path.", instruction)
+    volumes = scope.config.get("Volumes") or {}
+    scope.config["Volumes"] = {**volumes, **{path: {} for path in paths}}
+    return None, f"VOLUME [{' '.join(paths)}]"
+
+
+def _command(instruction: Instruction, scope: _Scope) -> list[str]:
+    words = list(instruction.values)
+    return words if instruction.json else [*image_config.shell(scope.config), *words]
+
+
+def _cmd(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.config["Cmd"] = _command(instruction, scope)
+    scope.config["ArgsEscaped"] = True
+    scope.command_is_set = True
+    return None, f"CMD {image_config.quoted(scope.config['Cmd'])}"
+
+
+def _entrypoint(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.config["Entrypoint"] = _command(instruction, scope)
+    if not scope.command_is_set:
+        scope.config.pop("Cmd", None)  # the base's CMD belonged to the base's ENTRYPOINT
+    return None, f"ENTRYPOINT {image_config.quoted(scope.config['Entrypoint'])}"
+
+
+def _shell(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.config["Shell"] = list(instruction.values)
+    return None, f"SHELL [{' '.join(instruction.values)}]"
+
+
+def _stopsignal(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.config["StopSignal"] = scope.expand(instruction.values[0], instruction)
+    return None, f"STOPSIGNAL {scope.config['StopSignal']}"
+
+
+def _healthcheck(instruction: Instruction, scope: _Scope) -> _Result:
+    flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in instruction.flags)
+    found = image_config.healthcheck(flags, instruction.values, json_form=instruction.json)
+    scope.config["Healthcheck"] = found
+    return None, f"HEALTHCHECK {image_config.quoted(found['Test'])}"
+
+
+def _onbuild(instruction: Instruction, scope: _Scope) -> _Result:
+    carried = instruction.onbuild
+    assert carried is not None
+    text = carried.original
+    if carried.heredocs:
+        text += "".join(f"\n{h.content}{h.name}" for h in carried.heredocs)
+    scope.config["OnBuild"] = [*(scope.config.get("OnBuild") or []), text]
+    return None, f"ONBUILD {text}"
+
+
+def _maintainer(instruction: Instruction, scope: _Scope) -> _Result:
+    scope.author = instruction.values[0]
+    return None, f"MAINTAINER {instruction.values[0]}"
+
+
+_PLANNERS = {
+    "ADD": _copy,
+    "ARG": _arg,
+    "CMD": _cmd,
+    "COPY": _copy,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "MAINTAINER": _maintainer,
+    "ONBUILD": _onbuild,
+    "RUN": _run,
+    "SHELL": _shell,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

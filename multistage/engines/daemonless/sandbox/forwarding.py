@@ -1,0 +1,68 @@
+"""Brings connections into a sandbox that has a network of its own, and lets its requests out.
+
+In: a process within that network accepts on a socket of this machine's network. Out: a socket
+that listens within is handed to the builder, which answers it as an HTTP proxy (see ``proxy.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+PROXY_PORT = 3128
+_BLOCK = 65536
+
+
+def start(listener: int, port: int, channel: int | None) -> None:
+    """Start the process that hands on what ``listener`` accepts to ``port``, and return.
+
+    Args:
+        listener: a listening socket's descriptor.
+        port: of 127.0.0.1, in the network of this process.
+        channel: a socket's descriptor, over which a socket for the proxy goes out.
+    """
+    if channel is not None:
+        with socket.socket(fileno=channel) as out, _proxy_socket() as inner:
+            socket.send_fds(out, [b"proxy"], [inner.fileno()])
+    if os.fork():
+        os.close(listener)
+        return
+    try:
+        _serve(socket.socket(fileno=listener), port)
+    finally:
+        os._exit(0)
+
+
+def _proxy_socket() -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", PROXY_PORT))
+    except OSError:  # the command itself will use that port, and has no proxy then
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def _serve(listener: socket.socket, port: int) -> None:
+    while True:
+        outer, _ = listener.accept()
+        try:
+            inner = socket.create_connection(("127.0.0.1", port))
+        except OSError:  # it does not listen yet
+            outer.close()
+            continue
+        join(outer, inner)
+
+
+def join(one: socket.socket, other: socket.socket) -> None:
+    """Hand on what either says to the other, in threads of their own, until both have ended."""
+    for source, target in ((one, other), (other, one)):
+        threading.Thread(target=_pump, args=(source, target), daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(_BLOCK):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        for end in (source, target):
+            end.close()

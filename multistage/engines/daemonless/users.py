@@ -1,0 +1,70 @@
+"""Names of users and groups to numbers, by an image's own ``/etc/passwd`` and ``/etc/group``."""
+
+from __future__ import annotations
+
+from multistage.engines.daemonless.sandbox import Identity
+from multistage.engines.daemonless.tree import Tree
+
+_MAX_ID = 2**32 - 2
+
+
+class UnknownUserError(Exception):
+    """An image has no user or group of that name."""
+
+
+def find_identity(text: str, tree: Tree) -> Identity:
+    """Return whom ``user``, ``user:group``, or their numbers, mean in an image.
+
+    Raises:
+        UnknownUserError: the image has no such user or group.
+    """
+    user, _, group = text.partition(":")
+    entry = _passwd(user or "0", tree)
+    if group:
+        return Identity(entry[0], _group(group, tree))
+    name = entry[2]
+    return Identity(entry[0], entry[1], tuple(_groups_of(name, tree)) if name else ())
+
+
+def home(user: int, tree: Tree) -> str:
+    """Return a user's home folder, ``/`` where the image has none for it."""
+    for fields in _lines(tree, "etc/passwd", 7):
+        if fields[2] == str(user):
+            return fields[5] or "/"
+    return "/root" if user == 0 else "/"
+
+
+def _passwd(user: str, tree: Tree) -> tuple[int, int, str]:
+    for fields in _lines(tree, "etc/passwd", 4):
+        if user in (fields[0], fields[2]) and fields[2].isdigit() and fields[3].isdigit():
+            return int(fields[2]), int(fields[3]), fields[0]
+    if user == "root":
+        return 0, 0, ""
+    if not (user.isdigit() and int(user) <= _MAX_ID):
+        raise UnknownUserError(f"unable to find user {user}: no matching entries in passwd file")
+    return int(user), 0, ""
+
+
+def _group(group: str, tree: Tree) -> int:
+    for fields in _lines(tree, "etc/group", 3):
+        if group in (fields[0], fields[2]) and fields[2].isdigit():
+            return int(fields[2])
+    if group == "root":
+        return 0
+    if not (group.isdigit() and int(group) <= _MAX_ID):
+        raise UnknownUserError(f"unable to find group {group}: no matching entries in group file")
+    return int(group)
+
+
+def _groups_of(name: str, tree: Tree) -> list[int]:
+    return [
+        int(fields[2])
+        for fields in _lines(tree, "etc/group", 4)
+        if name in fields[3].split(",") and fields[2].isdigit()
+    ]
+
+
+def _lines(tree: Tree, path: str, least: int) -> list[list[str]]:
+    data = tree.read(path) or b""
+    rows = (line.split(":") for line in data.decode("utf-8", "replace").splitlines())
+    return [row for row in rows if len(row) >= least]
