@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from multistage.engines import Finished
 from multistage.engines.daemonless import bases, proxy
 from multistage.engines.daemonless import config as image_config
+from multistage.engines.daemonless.lending import lent
 from multistage.engines.daemonless.network import listening_port
 from multistage.engines.daemonless.sandbox import Command, Identity, Mount, Process, SandboxError
 from multistage.engines.daemonless.sandbox.forwarding import PROXY_PORT
@@ -146,11 +147,14 @@ def _started(
         if inner is not None:
             variables.setdefault("HTTPS_PROXY", f"http://127.0.0.1:{PROXY_PORT}")
         place = make_workspace(workshop.sandbox, workshop.snapshots, session).enter([delta])
+        mounts = _mounts()
+        if workshop.sandbox.kind == "chroot":
+            mounts = stack.enter_context(lent(Path(str(place["root"])), mounts, []))
         command = Command(
             argv=argv,
             environment=variables,
             folder=folder,
-            mounts=_mounts(),
+            mounts=tuple(mounts),
             identity=identity,
             own_network=own_network,
             forward=(listener.fileno(), port) if listener and port else None,
@@ -216,10 +220,10 @@ def _refuse_missing(program: str, path: str, folder: str, tree: Tree) -> None:
         )
 
 
-def _mounts() -> tuple[Mount, ...]:
+def _mounts() -> list[Mount]:
     if not os.path.exists("/etc/resolv.conf"):
-        return ()
-    return (Mount("/etc/resolv.conf", "/etc/resolv.conf", read_only=True),)
+        return []
+    return [Mount("/etc/resolv.conf", "/etc/resolv.conf", read_only=True)]
 
 
 @contextmanager

@@ -102,7 +102,10 @@ def run(
             mounts = stack.enter_context(lent(Path(str(place["root"])), mounts, stubs))
         command = Command(
             argv=step.argv,
-            environment=_environment(step, identity, tree, variables),
+            environment={
+                **_without_proc(sandbox, step, tree),
+                **_environment(step, identity, tree, variables),
+            },
             folder=step.folder,
             mounts=tuple(mounts),
             identity=identity,
@@ -149,6 +152,20 @@ def _identity(step: RunStep, tree: Tree) -> Identity:
             f"USER {step.user}: {error}.",
             mend="Make the user with RUN before, or use a number, as in USER 65532:65532.",
         ) from error
+
+
+def _without_proc(sandbox: Sandbox, step: RunStep, tree: Tree) -> dict[str, str]:
+    """Return what programs else learn from /proc, which a bare chroot has not.
+
+    Go looks at ``/proc/self/exe`` for its own place: https://pkg.go.dev/os#Executable
+    """
+    if sandbox.kind != "chroot":
+        return {}
+    for folder in step.environment.get("PATH", image_config.DEFAULT_PATH).split(":"):
+        place = tree.resolve(f"{folder}/go")
+        if tree.lookup(place) is not None:
+            return {"GOROOT": f"/{os.path.dirname(os.path.dirname(place))}"}
+    return {}
 
 
 def _environment(

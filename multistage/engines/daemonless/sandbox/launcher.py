@@ -38,6 +38,9 @@ def main() -> None:
     kernel.die_with_parent(signal.SIGTERM)
     if os.getppid() != spec["parent"]:
         sys.exit(_NOT_STARTED)  # it ended before the line above
+    for descriptor in (spec["status"], spec["proxy"], *(spec["forward"] or ())[:1]):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)  # none of the command's business
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     kernel.adopt_orphans()
