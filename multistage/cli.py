@@ -28,6 +28,8 @@ _COMMANDS = {
     "inspect": commands.inspect,
     "graph": commands.graph,
     "reset": commands.reset,
+    "export": commands.export,
+    "prune": commands.prune,
 }
 
 
@@ -76,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
     graph.add_argument("--target", help="the stage to stop at")
     reset = add("reset", "Put the starter's Dockerfile back; yours is kept.")
     reset.add_argument("lab", metavar="LAB")
+    export = add("export", "Write an image as an archive that docker load takes.")
+    export.add_argument("image", metavar="IMAGE|LAB")
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument("--engine", help="the engine that has the image")
+    prune = add("prune", "Show what the daemonless engine no longer needs; remove it with --yes.")
+    prune.add_argument("--older-than", type=float, default=7, metavar="DAYS")
+    prune.add_argument("--keep", type=float, metavar="GB", help="of build cache, at most")
+    prune.add_argument("--yes", action="store_true", help="remove it")
     return root
 
 

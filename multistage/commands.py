@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from multistage import bases, engines, labs, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
-from multistage.errors import LearnerError, UsageError
+from multistage.errors import LearnerError, MachineError, UsageError
 from multistage.images import attribute, final_files, folders, read_path
 
 _PLOTS = (".png", ".svg")
@@ -239,6 +240,52 @@ def reset(options: Namespace) -> Outcome:
     if not options.json:
         terminal.reset(lab, kept)
     return Outcome({"lab": lab.name, "kept": str(kept) if kept else None})
+
+
+def export(options: Namespace) -> Outcome:
+    """Write an image as an archive that ``docker load`` takes."""
+    name = options.image
+    if (labs.ROOT / "labs" / name).is_dir():
+        name = labs.find_lab(name).tag("after")
+    engine = engines.choose(options.engine)
+    if engine.labels(name) is None:
+        raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
+    if options.file.is_dir():
+        raise UsageError(f"{options.file} is a folder.", mend="Name a file, such as image.tar.")
+    with terminal.progress(f"Writing {options.file}"):
+        try:
+            engine.export(name, options.file)
+        except OSError as error:
+            raise UsageError(
+                f"The archive cannot be written: {error}.",
+                where=str(options.file), mend="Name another file.",
+            ) from error  # fmt: skip
+    size = options.file.stat().st_size
+    if not options.json:
+        terminal.export(name, options.file, size)
+    return Outcome({"image": name, "file": str(options.file), "size": size})
+
+
+def prune(options: Namespace) -> Outcome:
+    """Show what the daemonless engine no longer needs, and remove it where that was asked for."""
+    if sys.platform == "win32":
+        raise MachineError("The daemonless engine needs Linux: there is nothing to prune.")
+    from multistage.engines.daemonless import prune as pruning
+
+    keep = None if options.keep is None else int(options.keep * 1e9)
+    found = pruning.leftovers(options.older_than, keep)
+    freed = pruning.remove(found) if options.yes else 0
+    if not options.json:
+        terminal.prune(found, removed=options.yes)
+    return Outcome(
+        {
+            "leftovers": [
+                {"kind": leftover.kind, "name": leftover.name, "size": leftover.size}
+                for leftover in found
+            ],
+            "freed": freed,
+        }
+    )
 
 
 def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -22,6 +23,9 @@ from multistage.labs import LabFolder
 from multistage.progress import BuildProgress
 from multistage.text import plain
 from multistage.units import megabytes, seconds, times_smaller
+
+if TYPE_CHECKING:
+    from multistage.engines.daemonless.prune import Leftover
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
 _COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
@@ -190,6 +194,27 @@ def reset(lab: LabFolder, kept: Path | None) -> None:
     _out.print(f"{lab.name}: the starter's Dockerfile is back.")
     if kept is not None:
         _out.print(f"Yours is kept as {escape(str(kept))}", soft_wrap=True)
+
+
+def export(image: str, file: Path, size: int) -> None:
+    """Show where an archive was written."""
+    _out.print(escape(f"{file}: {image}, {megabytes(size)}"), soft_wrap=True)
+    _out.print(escape(f"Load it with: docker load --input {file}"), soft_wrap=True)
+
+
+def prune(found: Sequence[Leftover], *, removed: bool) -> None:
+    """Show what is no longer needed, by kind."""
+    table = Table("what", "how many", "size", box=None, pad_edge=False)
+    for kind in dict.fromkeys(leftover.kind for leftover in found):
+        sizes = [leftover.size for leftover in found if leftover.kind == kind]
+        table.add_row(kind, str(len(sizes)), megabytes(sum(sizes)))
+    if found:
+        _out.print(table)
+    total = megabytes(sum(leftover.size for leftover in found))
+    if removed:
+        _out.print(f"Freed {total}.")
+    else:
+        _out.print(f"Would free {total}." + (" Do it: multistage prune --yes" if found else ""))
 
 
 def _layer_table(layers: Sequence[Layer]) -> Table:

@@ -51,7 +51,7 @@ def cache_folder() -> Path:
 def is_built(reference: str) -> bool:
     """Return whether an up-to-date stand-in for an image lies in the cache."""
     recipe = find_recipe(reference)
-    return recipe is not None and (_folder(recipe) / "image.json").is_file()
+    return recipe is not None and (folder_of(recipe) / "image.json").is_file()
 
 
 def stand_in(reference: str, announce: Announce = lambda _line: None) -> StandIn:
@@ -68,7 +68,7 @@ def stand_in(reference: str, announce: Announce = lambda _line: None) -> StandIn
 
 
 def _built(recipe: Recipe, announce: Announce) -> StandIn:
-    folder = _folder(recipe)
+    folder = folder_of(recipe)
     if not (folder / "image.json").is_file():
         parent = _built(recipe.parent, announce) if recipe.parent else None
         with _whole_or_nothing(folder) as scratch:
@@ -85,7 +85,8 @@ def _built(recipe: Recipe, announce: Announce) -> StandIn:
     )
 
 
-def _folder(recipe: Recipe) -> Path:
+def folder_of(recipe: Recipe) -> Path:
+    """Return where a recipe's stand-in lies, or would lie, in the cache."""
     return cache_folder() / f"{recipe.name}-{_key(recipe)[:16]}"
 
 

@@ -95,6 +95,9 @@ class Engine(Protocol):
     def save(self, image: str) -> AbstractContextManager[Readable]:
         """Open the image as an archive, a stream as ``docker save`` writes it."""
 
+    def export(self, image: str, file: Path) -> None:
+        """Write an archive of the image that ``docker load`` takes."""
+
     def labels(self, image: str) -> dict[str, str] | None:
         """Return the labels of an image this engine has, ``None`` where it has none such."""
 

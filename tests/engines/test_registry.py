@@ -17,7 +17,7 @@ import pytest
 
 from multistage.engines.daemonless import registry as registry_module
 from multistage.engines.daemonless.registry import Descriptor, Manifest, Registry
-from multistage.engines.daemonless.registry_client import Reference
+from multistage.engines.daemonless.registry.client import Reference
 from multistage.errors import MachineError, UsageError
 from tests.engines.registry_server import (
     DOCKER,

@@ -34,17 +34,18 @@ class DaemonlessEngine:
         folder: where images and the build cache are kept.
 
     Raises:
-        MachineError: no sandbox works here.
+        MachineError: no sandbox works here, or the folder cannot be written to.
     """
 
     name = "daemonless"
 
     def __init__(self, kind: str | None = None, folder: Path | None = None) -> None:
         self._folder = folder or cache_folder()
-        self._sandbox = sandbox.choose(kind)
-        self._store = Store(self._folder / "images")
-        place = f"{self._sandbox.kind}-{'overlay' if self._sandbox.overlay else 'copy'}"
-        self._snapshots = Snapshots(self._folder / "snapshots" / place)
+        with _disk_faults(self._folder):
+            self._sandbox = sandbox.choose(kind)
+            self._store = Store(self._folder / "images")
+            place = f"{self._sandbox.kind}-{'overlay' if self._sandbox.overlay else 'copy'}"
+            self._snapshots = Snapshots(self._folder / "snapshots" / place)
 
     @property
     def workshop(self) -> builder.Workshop:
@@ -57,7 +58,7 @@ class DaemonlessEngine:
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""
-        with self._used(), _disk_faults():
+        with self._used():
             return builder.build(self.workshop, request, report).id
 
     @contextmanager
@@ -68,13 +69,14 @@ class DaemonlessEngine:
 
     def export(self, image: str, file: Path) -> None:
         """Write an archive of an image that ``docker load`` takes."""
-        with self._used(), _disk_faults():
+        with self._used():
             names = () if image.startswith("sha256:") else (image,)
             export(self._store, self._image(image), names, file)
 
     def labels(self, image: str) -> dict[str, str] | None:
         """Return the labels of an image of the store, ``None`` where there is none such."""
-        found = self._store.image(image)
+        with _disk_faults(self._folder):
+            found = self._store.image(image)
         return None if found is None else found.labels
 
     def registry_has(self, reference: str) -> bool | None:
@@ -89,12 +91,12 @@ class DaemonlessEngine:
 
     def pull(self, reference: str) -> None:
         """Fetch an image from its registry."""
-        with self._used(), _disk_faults():
+        with self._used():
             bases.pull(self._store, reference, this_platform(), lambda _text: None)
 
     def load(self, archive: Path) -> None:
         """Take the images of an archive in."""
-        with self._used(), _disk_faults():
+        with self._used():
             importing.load(self._store, archive)
 
     @contextmanager
@@ -104,18 +106,18 @@ class DaemonlessEngine:
         """Run an image for a check; always removed after."""
         with (
             self._used(),
-            _disk_faults(),
             containers.run(self.workshop, self._image(image), port, environment or {}) as running,
         ):
             yield running
 
     def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
         """Run ``command`` in place of the image's own."""
-        with self._used(), _disk_faults():
+        with self._used():
             return containers.run_command(self.workshop, self._image(image), command, seconds)
 
     def _image(self, name: str) -> StoredImage:
-        found = self._store.image(name)
+        with _disk_faults(self._folder):
+            found = self._store.image(name)
         if found is None:
             raise UsageError(f"There is no image {name} in the store.", mend="Build it first.")
         return found
@@ -123,7 +125,7 @@ class DaemonlessEngine:
     @contextmanager
     def _used(self) -> Iterator[None]:
         """Keep ``multistage prune`` of another process away as long as the block lasts."""
-        with locked(self._folder / "lock", shared=True):
+        with _disk_faults(self._folder), locked(self._folder / "lock", shared=True):
             yield
 
 
@@ -134,17 +136,21 @@ def this_platform() -> str:
 
 
 @contextmanager
-def _disk_faults() -> Iterator[None]:
+def _disk_faults(folder: Path) -> Iterator[None]:
     """Turn what the disk refuses into an error that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(
-                "The disk is full.", mend="Free some space: multistage prune, then try again."
+                "The disk is full.",
+                where=str(folder),
+                mend="Free some space: multistage prune, then try again.",
             ) from error
-        if isinstance(error, InterruptedError):
-            raise
+        if isinstance(error, InterruptedError | ConnectionError | TimeoutError):
+            raise  # not of the disk
         raise MachineError(
-            f"The disk falls short: {error}.", mend="Check the cache folder and its rights."
+            f"The disk falls short: {error}.",
+            where=str(folder),
+            mend="Check this folder and its rights.",
         ) from error

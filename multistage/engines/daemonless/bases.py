@@ -13,15 +13,33 @@ from multistage.engines.daemonless.layers.unpack import unpack_layer
 from multistage.engines.daemonless.sandbox import Sandbox
 from multistage.engines.daemonless.snapshots import Snapshots, remove_tree
 from multistage.engines.daemonless.store import LAYER, MANIFEST, Store, StoredImage
-from multistage.engines.daemonless.tree import ROOT_OWNER, Delta
+from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Owner
 from multistage.errors import MachineError
+from multistage.images.streams import Readable
 from multistage.units import megabytes
 
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 
-def pull(store: Store, reference: str, platform: str, tell: Callable[[str], None]) -> StoredImage:
+def go_on() -> None:
+    """Raise nothing: for work that is not to be interrupted."""
+
+
+def pull(
+    store: Store,
+    reference: str,
+    platform: str,
+    tell: Callable[[str], None],
+    check: Callable[[], None] = go_on,
+) -> StoredImage:
     """Fetch an image from its registry into the store, one blob at a time.
+
+    Args:
+        store: where it goes.
+        reference: its name.
+        platform: for which platform.
+        tell: is told what is fetched.
+        check: called on the way; may raise.
 
     Raises:
         MachineError: it cannot be had.
@@ -32,11 +50,16 @@ def pull(store: Store, reference: str, platform: str, tell: Callable[[str], None
     try:
         manifest = registry.resolve(reference, platform)
         for place, blob in enumerate((manifest.config, *manifest.layers), 1):
-            if store.has(blob.digest, blob.size):
-                continue
-            size = megabytes(blob.size)
-            tell(f"{blob.digest[:19]} {size}, {place} of {len(manifest.layers) + 1}\n")
-            registry.fetch_blob(manifest, blob, store.blob(blob.digest), lambda _there: None)
+            with store.fetching(blob.digest, check):
+                if store.has(blob.digest, blob.size):
+                    continue
+                size = megabytes(blob.size)
+                tell(f"{blob.digest[:19]} {size}, {place} of {len(manifest.layers) + 1}\n")
+                file = store.blob(blob.digest)
+                registry.fetch_blob(manifest, blob, file, lambda _there: check())
+    except MachineError:
+        check()  # what ended the fetch may have been a fault for the registry
+        raise
     finally:
         registry.close()
     document = {
@@ -62,60 +85,90 @@ def _media_type(given: str) -> str:
     return given
 
 
-def unpacked(image: StoredImage, store: Store, snapshots: Snapshots, sandbox: Sandbox) -> Delta:
+def unpacked(
+    image: StoredImage,
+    store: Store,
+    snapshots: Snapshots,
+    sandbox: Sandbox,
+    check: Callable[[], None] = go_on,
+) -> Delta:
     """Return an image's files, all layers in one, unpacked where they are not yet.
 
     Raises:
         MachineError: a layer is missing, damaged, or not what the config says.
     """
-    diff_ids = list(image.config.get("rootfs", {}).get("diff_ids", []))
+    diff_ids = _diff_ids(image)
     digest = hashlib.sha256(json.dumps(diff_ids).encode()).hexdigest()
     identifier = f"base-{digest[:16]}"
-    if snapshots.has(identifier):
-        return snapshots.delta(identifier)
-    with snapshots.only_one(identifier), snapshots.session() as session:
-        if snapshots.has(identifier):
-            return snapshots.delta(identifier)
+    known = snapshots.delta(identifier)
+    if known is not None:
+        return known
+    with snapshots.only_one(identifier, check), snapshots.session() as session:
+        known = snapshots.delta(identifier)
+        if known is not None:
+            return known
         scratch = Path(tempfile.mkdtemp(prefix="base-", dir=session))
         try:
-            return _unpack(image, diff_ids, store, snapshots, sandbox, scratch, identifier)
+            owners = _unpack(image, store, sandbox, scratch, check)
+            owner = None if sandbox.keeps_owners else ROOT_OWNER
+            return snapshots.commit(scratch, owner=owner, owners=owners, identifier=identifier)
         finally:
             if scratch.exists():
                 remove_tree(scratch)
 
 
+def _diff_ids(image: StoredImage) -> list[Any]:
+    rootfs = image.config.get("rootfs")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    return list(diff_ids) if isinstance(diff_ids, list) else []
+
+
+class _Checked:
+    """A stream that stops where the build does."""
+
+    def __init__(self, stream: Readable, check: Callable[[], None]) -> None:
+        self._stream, self._check = stream, check
+
+    def read(self, size: int = -1, /) -> bytes | memoryview:
+        self._check()
+        return self._stream.read(size)
+
+
 def _unpack(
     image: StoredImage,
-    diff_ids: list[Any],
     store: Store,
-    snapshots: Snapshots,
     sandbox: Sandbox,
     scratch: Path,
-    identifier: str,
-) -> Delta:
-    layers = image.manifest.get("layers", [])
+    check: Callable[[], None],
+) -> dict[str, Owner]:
+    """Unpack all layers; return whose the files are."""
+    layers, diff_ids = image.manifest.get("layers", []), _diff_ids(image)
     if len(layers) != len(diff_ids):
         raise MachineError(
             "An image has another number of layers than its config says.",
             mend="Pull or build it again.",
         )
     (scratch / "fs").mkdir()
-    owners: dict[str, tuple[int, int]] = {}
+    owners: dict[str, Owner] = {}
     for layer, diff_id in zip(layers, diff_ids, strict=True):
-        if not store.has(layer["digest"]):
+        digest = layer["digest"]
+        if not store.has(digest):
             raise MachineError(
-                f"The store lacks the layer {layer['digest'][:19]}.", mend="Pull the image again."
+                f"The store lacks the layer {digest[:19]}.", mend="Pull the image again."
             )
-        with store.blob(layer["digest"]).open("rb") as stream:
-            found = unpack_layer(
-                stream, scratch / "fs", owners=sandbox.keeps_owners, owners_below=owners
-            )
+        with store.blob(digest).open("rb") as stream:
+            try:
+                found = unpack_layer(
+                    _Checked(stream, check),
+                    scratch / "fs",
+                    owners=sandbox.keeps_owners,
+                    owners_below=owners,
+                )
+            except MachineError as error:
+                if store.digest_of(digest) == digest:
+                    raise
+                raise store.damaged(digest) from error
         owners = dict(found.owners)
         if found.diff_id != diff_id:
-            store.blob(layer["digest"]).unlink(missing_ok=True)
-            raise MachineError(
-                f"The layer {layer['digest'][:19]} is damaged; it is removed now.",
-                mend="Pull or build the image again.",
-            )
-    owner = None if sandbox.keeps_owners else ROOT_OWNER
-    return snapshots.commit(scratch, owner=owner, owners=owners, identifier=identifier)
+            raise store.damaged(digest)
+    return owners

@@ -56,6 +56,7 @@ def build(workshop: Workshop, request: BuildRequest, report: Report) -> StoredIm
     refuse_unsupported(model, request.target, workshop.platform)
     secrets = secrets_of(request.secrets, os.environ)
     with ExitStack() as stack:
+        workshop.store.sweep()
         session = stack.enter_context(workshop.snapshots.session())
         build_ = _Build(workshop, request, model, session, secrets, StepReporter(model, report))
         stack.callback(build_.packer.close)
@@ -122,7 +123,8 @@ class _Build:
                 self.processes.end_all()
                 wait(pending)
                 errors = [f.exception() for f in futures if f.done() and not f.cancelled()]
-                raise next(e for e in errors if e is not None and not _is_follow_up(e))
+                found = [e for e in errors if e is not None]
+                raise next((e for e in found if not _is_follow_up(e)), found[0])
 
     def _stage(self, stage: Stage) -> BuiltStage:
         start, triggers = self._start(stage)
@@ -164,8 +166,7 @@ class _Build:
             return BuiltStage(None, [], [], image_config.empty(), cache.start_key("scratch")), ()
         with self.reporter.base(stage) as reported:
             image = self._image(stage.base, stage.line, reported.log)
-            workshop = self.workshop
-            delta = bases.unpacked(image, workshop.store, workshop.snapshots, workshop.sandbox)
+            delta = self._unpacked(image)
             reported.cached = True
         config = image_config.from_image(image.config)
         triggers = self._triggers(config, stage)
@@ -187,7 +188,8 @@ class _Build:
                 return image
             where = f"{self.model.path}:{line}"
             try:
-                return bases.pull(self.workshop.store, name, self.workshop.platform, log)
+                shop = self.workshop
+                return bases.pull(shop.store, name, shop.platform, log, self.processes.check)
             except MachineError as error:
                 raise MachineError(error.what, where=where, mend=error.mend) from error
 
@@ -200,10 +202,12 @@ class _Build:
         if source not in self.images:
             line = next((e.line for e in self.model.edges if e.source == source), 0)
             image = self._image(source, line, lambda _text: None)
-            workshop = self.workshop
-            delta = bases.unpacked(image, workshop.store, workshop.snapshots, workshop.sandbox)
-            self.images[source] = Tree([delta])
+            self.images[source] = Tree([self._unpacked(image)])
         return self.images[source]
+
+    def _unpacked(self, image: StoredImage) -> Delta:
+        shop = self.workshop
+        return bases.unpacked(image, shop.store, shop.snapshots, shop.sandbox, self.processes.check)
 
 
 def _is_follow_up(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
@@ -41,7 +42,11 @@ class ArchiveStream:
 
 
 def export(store: Store, image: StoredImage, names: tuple[str, ...], file: Path) -> None:
-    """Write an image's archive to a file, whole or not at all."""
+    """Write an image's archive to a file, whole or not at all.
+
+    Raises:
+        MachineError: a blob of it is damaged.
+    """
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("wb") as out:
@@ -63,7 +68,7 @@ def _pieces(store: Store, image: StoredImage, names: tuple[str, ...]) -> Iterato
     }
     yield from _file("manifest.json", json.dumps([saved]).encode())
     for digest in dict.fromkeys([image.digest, image.id, *(layer["digest"] for layer in layers)]):
-        yield from _blob(_place(digest), store.blob(digest))
+        yield from _blob(store, digest)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -98,8 +103,15 @@ def _file(name: str, data: bytes) -> Iterator[bytes]:
     yield data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
-def _blob(name: str, file: Path) -> Iterator[bytes]:
-    header = tarfile.TarInfo(name)
+def _blob(store: Store, digest: str) -> Iterator[bytes]:
+    """Yield a blob as an entry.
+
+    Raises:
+        MachineError: it is damaged; it is removed then, so that the next build makes it anew.
+    """
+    header = tarfile.TarInfo(_place(digest))
+    hasher = hashlib.sha256()
+    file = store.blob(digest)
     with file.open("rb") as stream:
         header.size = file.stat().st_size
         yield header.tobuf(tarfile.PAX_FORMAT)
@@ -109,5 +121,8 @@ def _blob(name: str, file: Path) -> Iterator[bytes]:
             if not data:
                 raise OSError(f"{file} became shorter while it was read")
             left -= len(data)
+            hasher.update(data)
             yield data
+    if f"sha256:{hasher.hexdigest()}" != digest:
+        raise store.damaged(digest)
     yield bytes(-header.size % tarfile.BLOCKSIZE)

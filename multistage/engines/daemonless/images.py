@@ -11,7 +11,14 @@ from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.layers.pack import PackedLayer, pack
 from multistage.engines.daemonless.snapshots import read_note, write_note
 from multistage.engines.daemonless.stages import BuiltStage
-from multistage.engines.daemonless.store import CONFIG, LAYER, MANIFEST, Store, StoredImage
+from multistage.engines.daemonless.store import (
+    CONFIG,
+    LAYER,
+    MANIFEST,
+    Store,
+    StoredImage,
+    is_digest,
+)
 from multistage.engines.daemonless.tree import Delta, Tree
 
 if TYPE_CHECKING:
@@ -41,12 +48,20 @@ class Packer:
 
     def _pack(self, delta: Delta, deltas: list[Delta]) -> PackedLayer:
         name = "layer" if self.epoch is None else f"layer-{self.epoch}"
-        known = read_note(delta, name)
-        if known is not None and self._store.has(known["digest"], known["size"]):
-            return PackedLayer(known["digest"], known["size"])
+        known = self._known(delta, name)
+        if known is not None:
+            return known
         packed = pack(delta, Tree(deltas), self._store, self.epoch)
         write_note(delta, name, {"digest": packed.digest, "size": packed.size})
         return packed
+
+    def _known(self, delta: Delta, name: str) -> PackedLayer | None:
+        """Return the layer that a delta was packed to before, if it is still there."""
+        note = read_note(delta, name) or {}
+        digest, size = note.get("digest"), note.get("size")
+        if not (isinstance(digest, str) and isinstance(size, int) and is_digest(digest)):
+            return None
+        return PackedLayer(digest, size) if self._store.has(digest, size) else None
 
     def close(self) -> None:
         """Stop packing."""

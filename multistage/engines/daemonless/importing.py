@@ -15,6 +15,7 @@ from multistage.errors import MachineError
 _BLOB = re.compile(r"^blobs/sha256/([0-9a-f]{64})$")
 _NAME = "io.containerd.image.name"
 _MAX_DOCUMENT = 4 << 20
+_DAMAGE = (tarfile.TarError, KeyError, ValueError, TypeError, AttributeError, EOFError)
 
 
 def load(store: Store, archive: Path) -> None:
@@ -30,14 +31,14 @@ def load(store: Store, archive: Path) -> None:
                 if match and member.isreg() and not store.has(f"sha256:{match[1]}", member.size):
                     _keep(store, tar, member, match[1])
             index = _json(tar, "index.json")
-    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+        for entry in index.get("manifests", []):
+            name = entry.get("annotations", {}).get(_NAME)
+            if name:
+                store.add(name, store.read_json(entry["digest"]))
+    except _DAMAGE as error:
         raise MachineError(
             f"{archive} is no image archive: {error}.", mend="Save or build the image again."
         ) from error
-    for entry in index.get("manifests", []):
-        name = entry.get("annotations", {}).get(_NAME)
-        if name:
-            store.add(name, store.read_json(entry["digest"]))
 
 
 def _keep(store: Store, tar: tarfile.TarFile, member: tarfile.TarInfo, digest: str) -> None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multistage.engines.daemonless.store import locked, write_whole
+from multistage.engines.daemonless.files import locked, sweep, write_whole
 from multistage.engines.daemonless.tree import Delta, Owner
 
 _ID_BYTES = 4  # short: all lower folders of an overlay mount must fit into one page
+_ID = re.compile(r"[0-9a-z-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +49,21 @@ class Snapshots:
         """Give a scratch folder for one build; what killed builds left behind is swept."""
         self._sweep()
         folder = self._sessions / secrets.token_hex(8)
-        with locked(self._sessions / f"{folder.name}.lock"):
+        with locked(self._sessions / f"{folder.name}.lock", remove=True):
             folder.mkdir()
             try:
                 yield folder
             finally:
                 remove_tree(folder)
-                (self._sessions / f"{folder.name}.lock").unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         for folder in self._sessions.iterdir():
-            if folder.suffix == ".lock":
-                if not folder.with_suffix("").exists():
-                    self._sweep_lock(folder)
-                continue
-            lock = folder.with_name(f"{folder.name}.lock")
-            with contextlib.suppress(BlockingIOError), locked(lock, wait=False):
-                remove_tree(folder)
-                lock.unlink(missing_ok=True)
-
-    def _sweep_lock(self, lock: Path) -> None:
-        """Remove the lock of a build that ended before it had a folder."""
-        with contextlib.suppress(BlockingIOError), locked(lock, wait=False):
-            if not lock.with_suffix("").exists():
-                lock.unlink(missing_ok=True)
+            if folder.suffix != ".lock":
+                lock = folder.with_name(f"{folder.name}.lock")
+                with contextlib.suppress(BlockingIOError), locked(lock, wait=False, remove=True):
+                    remove_tree(folder)
+        for place in (self._sessions, self._steps):
+            sweep(place)
 
     def commit(
         self,
@@ -92,36 +85,65 @@ class Snapshots:
             except OSError:
                 if not (self.deltas / name).exists():
                     raise
-                if identifier:  # another build was first, with the same content
-                    remove_tree(scratch)
-                    return self.delta(name)
+                if identifier:
+                    return self._instead(scratch, name)
                 continue
             return Delta(name, self.deltas / name, removed, owner, owners)
 
-    def delta(self, identifier: str) -> Delta:
-        """Return a delta.
+    def _instead(self, scratch: Path, name: str) -> Delta:
+        """Return the delta that is there already, or put ``scratch`` where a damaged one is."""
+        known = self.delta(name)
+        if known is not None:  # another build was first, with the same content
+            remove_tree(scratch)
+            return known
+        damaged = scratch.with_name(f"damaged-{secrets.token_hex(_ID_BYTES)}")
+        (self.deltas / name).rename(damaged)
+        scratch.rename(self.deltas / name)
+        remove_tree(damaged)
+        made = self.delta(name)
+        assert made is not None
+        return made
 
-        Raises:
-            FileNotFoundError: there is none of that name.
-        """
+    def delta(self, identifier: str) -> Delta | None:
+        """Return a delta, ``None`` where there is none of that name, or a damaged one."""
         folder = self.deltas / identifier
-        known = json.loads((folder / "delta.json").read_bytes())
-        os.utime(folder / "delta.json")  # it was used now: see prune
-        owner = tuple(known["owner"]) if known["owner"] is not None else None
-        owners = {path: (user, group) for path, (user, group) in known["owners"].items()}
-        return Delta(identifier, folder, frozenset(known["removed"]), owner, owners)
+        try:
+            known = json.loads((folder / "delta.json").read_bytes())
+            owner = None if known["owner"] is None else _owner(known["owner"])
+            owners = {str(path): _owner(ids) for path, ids in known["owners"].items()}
+            removed = frozenset(map(str, known["removed"]))
+        except (FileNotFoundError, NotADirectoryError, *_DAMAGE):
+            return None
+        if not (folder / "fs").is_dir():
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(folder / "delta.json")  # it was used now: see prune
+        return Delta(identifier, folder, removed, owner, owners)
 
-    def has(self, identifier: str) -> bool:
-        """Return whether there is a delta of that name."""
-        return (self.deltas / identifier / "delta.json").exists()
+    def verify(self) -> list[str]:
+        """Return what is wrong with the deltas and the build cache; none if all is well."""
+        found = [
+            f"the delta {folder.name} is damaged"
+            for folder in self.deltas.iterdir()
+            if folder.name != "empty" and self.delta(folder.name) is None
+        ]
+        return found + [
+            f"the step {record.stem} has no delta"
+            for record in self._steps.glob("[!.]*.json")
+            if self.cached(record.stem) is None
+        ]
 
     def cached(self, key: str) -> CachedStep | None:
         """Return what the cache knows of a step, ``None`` if nothing."""
         try:
-            known = json.loads((self._steps / f"{key}.json").read_bytes())
-            delta = self.delta(known["delta"]) if known["delta"] else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            known = json.loads((self._steps / f"{key}.json").read_bytes())["delta"]
+        except (FileNotFoundError, *_DAMAGE):
             return None
+        delta = None
+        if known is not None:
+            delta = self.delta(known) if isinstance(known, str) and _ID.fullmatch(known) else None
+            if delta is None:
+                return None
         with contextlib.suppress(OSError):
             os.utime(self._steps / f"{key}.json")
         return CachedStep(delta)
@@ -132,20 +154,31 @@ class Snapshots:
         write_whole(self._steps / f"{key}.json", json.dumps(document).encode())
 
     @contextlib.contextmanager
-    def only_one(self, key: str) -> Iterator[None]:
-        """Let one build at a time do this step: the others find it in the cache after."""
-        with locked(self._steps / f"{key}.lock"):
-            try:
-                yield
-            finally:
-                (self._steps / f"{key}.lock").unlink(missing_ok=True)
+    def only_one(self, key: str, check: Callable[[], None] | None = None) -> Iterator[None]:
+        """Let one build at a time do this step: the others find it in the cache after.
+
+        Args:
+            key: which step.
+            check: called while it waits; may raise.
+        """
+        with locked(self._steps / f"{key}.lock", check=check, remove=True):
+            yield
+
+
+# What reading a damaged document may raise.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+
+
+def _owner(ids: Any) -> Owner:
+    user, group = ids
+    return int(user), int(group)
 
 
 def read_note(delta: Delta, name: str) -> dict[str, Any] | None:
     """Return a note that was written beside a delta: what its layer is, for example."""
     try:
         note = json.loads((delta.folder / f"{name}.json").read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, *_DAMAGE):
         return None
     return note if isinstance(note, dict) else None
 

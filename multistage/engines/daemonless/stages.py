@@ -111,7 +111,25 @@ class StageBuilder:
                 )
             except CourseError as error:
                 raise _placed(error, reported, f"{self.model.path}:{line}") from error
+            except OSError as error:
+                fault = self._of_the_learner(error)
+                if fault is None:
+                    raise
+                raise _placed(fault, reported, f"{self.model.path}:{line}") from error
         return delta
+
+    def _of_the_learner(self, error: OSError) -> LearnerError | None:
+        """Return what the learner can mend: a file that cannot be read, or links in a circle."""
+        context = f"{self.surroundings.origin(None).deltas[0].folder}/"
+        name = str(error.filename)
+        if name.startswith(context):
+            return LearnerError(
+                f"{name.removeprefix(context)} cannot be read: {error.strerror}.",
+                mend="Check who may read it, or leave it out by .dockerignore.",
+            )
+        if error.errno is None:
+            return LearnerError(f"{error}.", mend="Remove the links that lead in a circle.")
+        return None
 
     def _cached_or_done(
         self,
@@ -128,7 +146,7 @@ class StageBuilder:
             self._snapshots.remember(key, delta)
             built.key = key
             return delta, False
-        with self._snapshots.only_one(key):
+        with self._snapshots.only_one(key, self.check_interrupted):
             known = self._snapshots.cached(key)
             delta = known.delta if known else do()
             if known is None:

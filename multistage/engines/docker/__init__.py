@@ -71,6 +71,17 @@ class DockerEngine:
             finally:
                 response.close()
 
+    def export(self, image: str, file: Path) -> None:
+        """Write what ``docker save`` writes."""
+        part = file.with_name(f".{file.name}.part")
+        try:
+            with self.save(image) as stream, part.open("wb") as out:
+                while block := stream.read(1 << 20):
+                    out.write(block)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+
     def labels(self, image: str) -> dict[str, str] | None:
         """Return the labels of an image on this engine, ``None`` where there is none such."""
         with connection.faults():

@@ -68,12 +68,12 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces that ``flags`` names for new ones, see unshare(2)."""
+    """Leave the namespaces that ``flags`` names for new ones."""
     _call("unshare", flags)
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Mount a file system, see mount(2)."""
+    """Mount a file system."""
     data = os.fsencode(options) if options else None
     fstype = kind.encode() if kind else None
     try:
@@ -95,7 +95,7 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new_root: str) -> None:
-    """Make ``new_root``, a mount, the root of this mount namespace, see pivot_root(2)."""
+    """Make ``new_root``, a mount, the root of this mount namespace."""
     os.chdir(new_root)
     # "." twice puts the old root on top of the new one, from where it can be taken away.
     if _libc.syscall(ctypes.c_long(_PIVOT_ROOT[os.uname().machine]), b".", b".") != 0:
@@ -111,7 +111,7 @@ def set_hostname(name: str) -> None:
 
 
 def prctl(option: int, value: int = 0) -> None:
-    """Set one attribute of this process, see prctl(2)."""
+    """Set one attribute of this process."""
     zero = ctypes.c_ulong(0)
     _call("prctl", option, ctypes.c_ulong(value), zero, zero, zero)
 

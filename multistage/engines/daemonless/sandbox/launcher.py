@@ -51,7 +51,8 @@ def main() -> None:
         _child(spec)
     if spec["forward"]:
         # The namespace's second process: it ends with the first, which is the command.
-        forwarding.start(*spec["forward"], spec["proxy"])
+        listener, port = spec["forward"]
+        forwarding.start(listener, port, spec["proxy"])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: _kill(child))
     if spec["kind"] == "proot":

@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import HTTPError, InvalidURL, RequestException
 
 from multistage.bases.recipe import normal_reference
-from multistage.engines.daemonless.registry_auth import HUB, Auth, is_loopback
-from multistage.engines.daemonless.registry_faults import SERVER_FAILS, DeniedError, MissingError
+from multistage.engines.daemonless.registry.auth import HUB, Auth, is_loopback
+from multistage.engines.daemonless.registry.faults import SERVER_FAILS, DeniedError, MissingError
 from multistage.errors import MachineError, UsageError
 from multistage.images.streams import read_fully
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from multistage.engines.daemonless.registry_client import DIGEST, MAX_DOCUMENT
+from multistage.engines.daemonless.registry.client import DIGEST, MAX_DOCUMENT
 from multistage.errors import MachineError
 
 _OCI = "application/vnd.oci.image"

@@ -18,7 +18,7 @@ import requests
 from requests.exceptions import HTTPError, RequestException
 from urllib3.exceptions import HTTPError as TransportError
 
-from multistage.engines.daemonless.registry_client import (
+from multistage.engines.daemonless.registry.client import (
     BAD_RANGE,
     DIGEST,
     MAX_DOCUMENT,
@@ -26,7 +26,7 @@ from multistage.engines.daemonless.registry_client import (
     Client,
     Reference,
 )
-from multistage.engines.daemonless.registry_faults import (
+from multistage.engines.daemonless.registry.faults import (
     AGAIN,
     SERVER_FAILS,
     CutError,
@@ -36,7 +36,7 @@ from multistage.engines.daemonless.registry_faults import (
     fault,
     may_pass,
 )
-from multistage.engines.daemonless.registry_manifests import (
+from multistage.engines.daemonless.registry.manifests import (
     ACCEPTED,
     Descriptor,
     Document,

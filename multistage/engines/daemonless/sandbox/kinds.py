@@ -1,0 +1,146 @@
+"""The kinds of sandbox, and how each is told what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from multistage.engines.daemonless.sandbox.commands import Command
+from multistage.engines.daemonless.sandbox.process import Process
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_HOSTNAME = "buildkitsandbox"
+
+# What a container of Docker may do:
+# https://docs.docker.com/engine/security/#linux-kernel-capabilities
+_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "NET_BIND_SERVICE", "NET_RAW", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP",
+)  # fmt: skip
+# In a bare chroot these two would lead out of it.
+_LEAD_OUT_OF_CHROOT = ("SYS_CHROOT", "MKNOD")
+
+# In the order in which they are preferred.
+KINDS = {
+    "root": "namespaces of its own, as root",
+    "user-namespaces": "namespaces of its own, as an ordinary user",
+    "chroot": "chroot, as root",
+    "proot": "proot: the system calls are translated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One kind of sandbox, as it works on this machine.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        overlay: whether layers are put together by overlayfs; else the files are copied.
+        options: the options that overlayfs needs.
+    """
+
+    kind: str
+    overlay: bool = False
+    options: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+        return f"{self.kind} sandbox, {'overlayfs' if self.overlay else 'copies'}"
+
+    @property
+    def keeps_owners(self) -> bool:
+        """Whether files can belong to any user."""
+        return self.kind in ("root", "chroot")
+
+    @property
+    def own_network(self) -> bool:
+        """Whether a command can get a network of its own."""
+        return self.kind in ("root", "user-namespaces")
+
+    def start(self, command: Command, scratch: Path) -> Process:
+        """Start a command; ``scratch`` is a folder for what only lives as long as it."""
+        merged = Path(tempfile.mkdtemp(prefix="merged-", dir=scratch))
+        status_read, status_write = os.pipe()
+        spec = _spec(self, command, merged, status_write)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LAUNCHER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[status_write, *_descriptors(command)],
+                start_new_session=True,  # Ctrl-C in a terminal ends builds in order: by the builder
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+            )
+        except BaseException:
+            os.close(status_read)
+            raise
+        finally:
+            os.close(status_write)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(spec).encode())
+        return Process(process, status_read, merged)
+
+
+def _descriptors(command: Command) -> list[int]:
+    """Return the open files that the launcher is given."""
+    forward = [command.forward[0]] if command.forward else []
+    return [*forward, *([command.proxy] if command.proxy is not None else [])]
+
+
+def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict[str, Any]:
+    argv = None if command.argv is None else list(command.argv)
+    kind = sandbox.kind
+    if kind == "proot" and argv is not None:
+        argv = _proot(command, argv)
+    dropped = _LEAD_OUT_OF_CHROOT if kind == "chroot" else ()
+    environment = dict(command.environment)
+    if kind == "proot":
+        environment.setdefault("PROOT_TMP_DIR", str(merged.parent))
+        # One process watches every system call: Node's four threads only stand in each other's way.
+        environment.setdefault("UV_THREADPOOL_SIZE", "1")
+    return {
+        "kind": kind,
+        "parent": os.getpid(),
+        "status": status,
+        "argv": argv,
+        "environment": environment,
+        "folder": command.folder,
+        "root": str(command.root) if command.root else None,
+        "overlay": asdict(command.overlay) if command.overlay else None,
+        "merged": str(merged),
+        "mounts": [asdict(mount) for mount in command.mounts],
+        "user": command.identity.user,
+        "group": command.identity.group,
+        "groups": list(command.identity.groups),
+        "capabilities": [name for name in _CAPABILITIES if name not in dropped],
+        "own_network": command.own_network and sandbox.own_network,
+        "forward": command.forward,
+        "proxy": command.proxy,
+        "hostname": _HOSTNAME,
+    }
+
+
+def _proot(command: Command, argv: list[str]) -> list[str]:
+    """Return the command line of proot: proot(1)."""
+    identity = f"{command.identity.user}:{command.identity.group}"
+    line = [shutil.which("proot") or "proot", "-r", str(command.root), "-i", identity]
+    for path in ("/proc", "/sys", *(f"/dev/{name}" for name in _HOST_DEVICES)):
+        if os.path.exists(path):
+            line += ["-b", path]
+    for mount in command.mounts:
+        line += ["-b", f"{mount.source}:{mount.target}"]
+    return [*line, "-w", command.folder, *argv]
+
+
+_HOST_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")

@@ -1,0 +1,167 @@
+"""What the folders of the cases cannot hold: options of the build, and files Git would mangle."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CASES = Path(__file__).parent
+NAMES = sorted(folder.name for folder in CASES.iterdir() if (folder / "Dockerfile").is_file())
+BASE = "same-base"
+ONBUILD_BASE = "same-onbuild"
+
+# alpine's stand-in with a few users. No user of the machine has these numbers.
+BASE_DOCKERFILE = """\
+FROM alpine:latest
+RUN printf 'app:x:1000:1000:App:/home/app:/bin/sh\\nother:x:1001:1002::/home/other:/bin/sh\\n' \\
+      >> /etc/passwd && \\
+    printf 'app:x:1000:\\nother:x:1002:\\nextra:x:3000:app,other\\nmore:x:3001:app\\n' \\
+      >> /etc/group && \\
+    mkdir -p /home/app && chown app:app /home/app && ln -sf busybox /bin/vi
+ENV BASE=yes
+"""
+ONBUILD_DOCKERFILE = f"""\
+FROM {BASE}
+ONBUILD ARG NAME=triggered
+ONBUILD COPY one /triggered/
+ONBUILD RUN echo $NAME  "two blanks" > /ran
+ONBUILD USER app
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a case is built. ``prepare`` adds to a copy of its folder."""
+
+    target: str | None = None
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    secret: bytes | None = None
+    prepare: Callable[[Path], None] = lambda folder: None
+
+
+def _links(folder: Path) -> None:
+    (folder / "folder").mkdir()
+    (folder / "real-folder" / "below").mkdir(parents=True)
+    (folder / "real-folder" / "inner").write_text("inner\n")
+    (folder / "real-folder" / "below" / "deep").write_text("deep\n")
+    for name, target in {
+        "link": "one",
+        "linked-folder": "real-folder",
+        "folder/link": "../one",
+        "folder/dangling": "nowhere",
+        "folder/absolute": "/etc/passwd",
+        "lost": "folder/dangling-too",
+    }.items():
+        (folder / name).symlink_to(target)
+    (folder / "folder" / "dangling-too").write_text("x\n")
+
+
+def _empty(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "nested" / "a" / "b").mkdir(parents=True)
+    (folder / "zero").touch()
+
+
+def _hard_links(folder: Path) -> None:
+    (folder / "first").write_text("linked\n")
+    (folder / "second").hardlink_to(folder / "first")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "third").hardlink_to(folder / "first")
+
+
+def _modes(folder: Path) -> None:
+    (folder / "folder" / "closed").mkdir(parents=True)
+    for name, mode in {
+        "script": 0o755,
+        "secret": 0o600,
+        "setuid": 0o4711,
+        "sticky": 0o1644,
+        "readonly": 0o444,
+        "closed/inner": 0o640,
+    }.items():
+        (folder / "folder" / name).write_text(f"{name}\n")
+        (folder / "folder" / name).chmod(mode)
+    (folder / "folder" / "closed").chmod(0o2750)
+
+
+def _attributes(folder: Path) -> None:
+    (folder / "folder").mkdir()
+    (folder / "marked").write_text("marked\n")
+    for name in ("marked", "folder"):
+        os.setxattr(folder / name, "user.mark", b"here")
+
+
+def _ignored(folder: Path) -> None:
+    for place in (folder / "node_modules", folder / "sub" / "node_modules"):
+        shutil.copytree(folder / "modules", place)
+    (folder / "ignored-empty").mkdir()
+    (folder / "trailing-file").write_text("x\n")
+    (folder / "a*b").write_text("x\n")
+
+
+def _archives(folder: Path) -> None:
+    plain = made_archive()
+    (folder / "plain.tar").write_bytes(plain)
+    (folder / "gzip.tar.gz").write_bytes(gzip.compress(plain))
+    (folder / "bzip2.tar.bz2").write_bytes(bz2.compress(plain))
+    (folder / "xz.tar.xz").write_bytes(lzma.compress(plain))
+    (folder / "single.gz").write_bytes(gzip.compress(b"one file, not an archive\n"))
+
+
+def made_archive() -> bytes:
+    """Return a tar archive with what archives can hold."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        _member(archive, "sub", tarfile.DIRTYPE, mode=0o750, owner=(7, 8))
+        _member(archive, "one", content=b"from the archive\n", mode=0o640, owner=(1000, 3000))
+        _member(archive, "sub/two", content=b"two\n", mode=0o4755)
+        _member(archive, "hard", tarfile.LNKTYPE, link="one", mode=0o640, owner=(1000, 3000))
+        _member(archive, "soft", tarfile.SYMTYPE, link="sub/two", owner=(5, 5))
+        _member(archive, "fifo", tarfile.FIFOTYPE, mode=0o600)
+        _member(archive, "no/parents/three", content=b"three\n")
+        _member(archive, "./dotted/four", content=b"four\n")
+        _member(archive, "sub/.wh.name", content=b"no whiteout\n")
+    return out.getvalue()
+
+
+def _member(
+    archive: tarfile.TarFile,
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    *,
+    content: bytes = b"",
+    link: str = "",
+    mode: int = 0o644,
+    owner: tuple[int, int] = (0, 0),
+) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.mode, member.size = kind, link, mode, len(content)
+    member.uid, member.gid = owner
+    member.mtime = 1_000_000_000
+    archive.addfile(member, io.BytesIO(content))
+
+
+OPTIONS: dict[str, Options] = {
+    "add-archives": Options(prepare=_archives),
+    "arg-build-args": Options(
+        build_args={"BASE": BASE, "GIVEN": "given", "BARE": "bare", "EMPTY": "", "UNDECLARED": "x"}
+    ),
+    "arg-platform": Options(build_args={"TARGETSTAGE": "given"}),
+    "arg-proxy": Options(build_args={"NO_PROXY": "example.com", "http_proxy": ""}),
+    "copy-empty": Options(prepare=_empty),
+    "copy-hard-links": Options(prepare=_hard_links),
+    "copy-links": Options(prepare=_links),
+    "copy-modes": Options(prepare=_modes),
+    "extended-attributes": Options(prepare=_attributes),
+    "ignore": Options(prepare=_ignored),
+    "mount-secret": Options(secret=b"s3cret-of-the-case"),
+    "target": Options(target="second"),
+}
