@@ -99,7 +99,9 @@ def main(arguments: list[str]) -> int:
     if options.port is None:
         port = choose_port(None)  # someone else may have taken it meanwhile
     if not docker.answers:
-        print(f"\nNote: {docker.problem}\n      {docker.mend}\n", flush=True)
+        print(f"\nNote: {docker.problem}\n      {docker.mend}", flush=True)
+        if sys.platform == "linux":
+            print("      Until then the course builds with an engine of its own.", flush=True)
     return open_jupyterlab(port, began, browser=not options.no_browser)
 
 

@@ -237,6 +237,10 @@ class Lab:
         self._after = self._build("tried", labs.ROOT / folder / "Dockerfile")
         return self._after
 
+    def image_id(self) -> str:
+        """Return the after image's ID on its engine."""
+        return self._image("after")
+
     def _image(self, which: str) -> str:
         return self._measured(which).image_id
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import json
 import os
 import platform
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +91,22 @@ def output(engine: DaemonlessEngine, *command: str, image: str = "test/faults:a"
     finished = engine.run_command(image, list(command))
     assert finished.exit_code == 0, finished.output
     return finished.output
+
+
+def files_of(engine: DaemonlessEngine, image: str = "test/faults:a") -> set[tuple[object, ...]]:
+    """Return an image's files, layer by layer, with everything but their times."""
+    with engine.save(image) as stream:
+        archive = tarfile.open(fileobj=io.BytesIO(bytes(stream.read())))
+    [manifest] = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+    found: set[tuple[object, ...]] = set()
+    for number, name in enumerate(manifest["Layers"]):
+        layer = tarfile.open(fileobj=archive.extractfile(name))
+        for member in layer:
+            content = layer.extractfile(member) if member.isreg() else None
+            digest = hashlib.sha256(content.read()).hexdigest() if content else ""
+            how = (member.type, oct(member.mode), member.uid, member.gid, member.linkname)
+            found.add((number, member.name, *how, digest))
+    return found
 
 
 def processes_with(word: str, where: str = "cmdline") -> list[str]:

@@ -18,6 +18,7 @@ from multistage.engines.daemonless import bases, builder, containers, importing,
 from multistage.engines.daemonless.export import ArchiveStream, export
 from multistage.engines.daemonless.paths import cache_folder
 from multistage.engines.daemonless.snapshots import Snapshots
+from multistage.engines.daemonless.stages import BuiltStage
 from multistage.engines.daemonless.store import Store, StoredImage, locked
 from multistage.engines.events import Report, ignore
 from multistage.errors import MachineError, UsageError
@@ -33,6 +34,9 @@ class DaemonlessEngine:
         kind: the sandbox for RUN; the best one of this machine where not given.
         folder: where images and the build cache are kept.
 
+    Attributes:
+        last_stages: what the last build made, by stage.
+
     Raises:
         MachineError: no sandbox works here, or the folder cannot be written to.
     """
@@ -46,6 +50,7 @@ class DaemonlessEngine:
             self._store = Store(self._folder / "images")
             place = f"{self._sandbox.kind}-{'overlay' if self._sandbox.overlay else 'copy'}"
             self._snapshots = Snapshots(self._folder / "snapshots" / place)
+        self.last_stages: dict[str, BuiltStage] = {}
 
     @property
     def workshop(self) -> builder.Workshop:
@@ -59,7 +64,8 @@ class DaemonlessEngine:
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""
         with self._used():
-            return builder.build(self.workshop, request, report).id
+            self.last_stages = {}
+            return builder.build(self.workshop, request, report, self.last_stages).id
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:

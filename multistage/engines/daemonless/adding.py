@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+from multistage.engines.daemonless import copy
 from multistage.engines.daemonless.copy import Selected
 from multistage.engines.daemonless.layers.unpack import unpack_layer
 from multistage.engines.daemonless.plan import CopyStep
@@ -108,7 +109,7 @@ def unpack_archives(
             continue
         place = below.resolve(step.destination)
         with opened as stream:
-            folder = writer.folder_on_disk(place)
+            folder = writer.folder_on_disk(place, copy.owner_of(step, below) or ROOT_OWNER)
             found = unpack_layer(stream, folder, owners=writer.keeps_owners, whiteouts=False)
         for path, owner in found.owners.items():
             writer.own(posixpath.normpath(posixpath.join(place, path)), owner)

@@ -44,8 +44,15 @@ class Workshop:
     platform: str
 
 
-def build(workshop: Workshop, request: BuildRequest, report: Report) -> StoredImage:
+def build(
+    workshop: Workshop,
+    request: BuildRequest,
+    report: Report,
+    stages: dict[str, BuiltStage] | None = None,
+) -> StoredImage:
     """Build an image and keep it under the request's tag.
+
+    ``stages`` gets every stage that was built, by its label, for a lesson to look into.
 
     Raises:
         LearnerError: the Dockerfile does not build; says where.
@@ -61,7 +68,10 @@ def build(workshop: Workshop, request: BuildRequest, report: Report) -> StoredIm
         build_ = _Build(workshop, request, model, session, secrets, StepReporter(model, report))
         stack.callback(build_.packer.close)
         try:
-            return build_.run()
+            image = build_.run()
+            if stages is not None:
+                stages.update(build_.built_stages())
+            return image
         except BaseException:
             build_.processes.end_all()
             raise
@@ -113,6 +123,11 @@ class _Build:
         with self.reporter.own("exporting to image"):
             return write_image(final, self.workshop, self.packer, self.request.tag)
 
+    def built_stages(self) -> dict[str, BuiltStage]:
+        """Return the stages that were built, in build order."""
+        labels = {index: self.model.stages[index].label for index in self.futures}
+        return {labels[index]: future.result() for index, future in self.futures.items()}
+
     def _wait(self, futures: list[Future[BuiltStage]]) -> None:
         """Wait for all; the first error ends the others. Short waits let Ctrl-C through."""
         pending = set(futures)
@@ -128,8 +143,6 @@ class _Build:
 
     def _stage(self, stage: Stage) -> BuiltStage:
         start, triggers = self._start(stage)
-        for source in self._sources(stage):
-            self.futures[source].result()
         plan = plan_stage(self.model, stage, start.config, self.request.build_args, triggers)
         surroundings = Surroundings(
             sandbox=self.workshop.sandbox,
@@ -152,10 +165,6 @@ class _Build:
 
     def _committed(self, delta: Delta, deltas: list[Delta]) -> None:
         self.packer.start(delta, deltas)
-
-    def _sources(self, stage: Stage) -> set[int]:
-        edges = (e for e in self.model.edges if e.target == stage.index)
-        return {edge.source for edge in edges if isinstance(edge.source, int)}
 
     def _start(self, stage: Stage) -> tuple[BuiltStage, tuple[Instruction, ...]]:
         """Return what a stage starts from, and the ONBUILD instructions that come with it."""

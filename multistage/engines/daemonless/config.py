@@ -8,14 +8,14 @@ The history's wording is BuildKit's (dockerfile2llb/convert.go).
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
-_PORT = re.compile(r"^(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
+# As for ``docker run --publish``; what stands in front of the container's port means nothing here.
+_PORT = re.compile(r"^(?:[\d.:-]*:)?(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {
     "ns": 1,
@@ -26,6 +26,14 @@ _UNITS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
+# What BuildKit knows of a base image's config, and so all that the images built on it keep.
+_KNOWN = frozenset([
+    "ArgsEscaped", "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Labels", "OnBuild",
+    "Shell", "StopSignal", "StopTimeout", "User", "Volumes", "WorkingDir",
+])  # fmt: skip
+_ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\"}
+_ASCII = 0x7F
+_BASIC_PLANE = 0x10000
 _MAX_PORT = 65535
 _MAX_PORTS = 1000  # of one range
 
@@ -41,7 +49,8 @@ def empty() -> dict[str, Any]:
 
 def from_image(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of an image's config document that instructions change."""
-    return copy.deepcopy(dict(document.get("config") or {}))
+    config = document.get("config") or {}
+    return copy.deepcopy({name: value for name, value in config.items() if name in _KNOWN})
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, str]:
@@ -82,7 +91,7 @@ def expose(config: dict[str, Any], ports: Sequence[str]) -> list[str]:
             raise ConfigError(f"{text} is no port")
         kind = (match[3] or "tcp").lower()
         added += [f"{port}/{kind}" for port in range(first, last + 1)]
-    exposed = config.setdefault("ExposedPorts", None) or {}
+    exposed = config.get("ExposedPorts") or {}
     config["ExposedPorts"] = {**exposed, **{port: {} for port in added}}
     return sorted(added)
 
@@ -132,7 +141,44 @@ def nanoseconds(text: str) -> int:
 
 def quoted(words: Sequence[str]) -> str:
     """Return words as Go prints a list with ``%q``."""
-    return "[" + " ".join(json.dumps(word, ensure_ascii=False) for word in words) + "]"
+    return "[" + " ".join(f'"{_escaped(word, '"')}"' for word in words) + "]"
+
+
+def shown_healthcheck(found: Mapping[str, Any]) -> str:
+    """Return a ``Healthcheck`` as BuildKit writes it into the history: Go's ``%q`` of its fields."""
+    names = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+    times = " ".join(f'"{_duration(found.get(name, 0))}"' for name in names)
+    retries = _escaped(chr(found.get("Retries", 0)), "'")
+    return f"&{{{quoted(found['Test'])} {times} '{retries}'}}"
+
+
+def _escaped(text: str, quote: str) -> str:
+    """Return a text as Go's strconv.Quote has it between its quotes."""
+    out = []
+    for character in text:
+        code = ord(character)
+        if character in (quote, *_ESCAPES):
+            out.append("\\" + _ESCAPES.get(character, character))
+        elif character == " " or character.isprintable():
+            out.append(character)
+        elif code <= _ASCII:
+            out.append(f"\\x{code:02x}")
+        else:
+            out.append(f"\\u{code:04x}" if code < _BASIC_PLANE else f"\\U{code:08x}")
+    return "".join(out)
+
+
+def _duration(nanos: int) -> str:
+    """Return nanoseconds as Go's time.Duration prints them: ``1m30s``, ``500ms``, ``0s``."""
+    for unit in ("ns", "µs", "ms"):
+        if 0 < nanos < _UNITS["s"] and nanos < _UNITS[unit] * 1000:
+            return f"{nanos / _UNITS[unit]:.9f}".rstrip("0").rstrip(".") + unit
+    minutes, rest = divmod(nanos, _UNITS["m"])
+    hours, minutes = divmod(minutes, 60)
+    whole, part = divmod(rest, _UNITS["s"])
+    seconds = f"{whole}" + (f".{part:09d}".rstrip("0") if part else "")
+    front = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{front}{seconds}s"
 
 
 def document(
@@ -156,7 +202,7 @@ def document(
     if author or (base or {}).get("author"):
         made["author"] = author or (base or {})["author"]
     made["created"] = created
-    made["config"] = dict(config)
+    made["config"] = {name: value for name, value in config.items() if value or value == 0}
     made["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
     made["history"] = [dict(entry) for entry in history]
     return made

@@ -19,7 +19,7 @@ from multistage.engines.daemonless.digests import file_digest
 from multistage.engines.daemonless.patterns import has_wildcard, wildcard
 from multistage.engines.daemonless.plan import CopyStep
 from multistage.engines.daemonless.tree import ROOT_OWNER, Entry, Owner, Tree
-from multistage.engines.daemonless.users import UnknownUserError, find_identity
+from multistage.engines.daemonless.users import UnknownUserError, find_owner
 from multistage.engines.daemonless.writer import DeltaWriter, NotAFolderError, copy_file
 from multistage.errors import LearnerError
 
@@ -33,11 +33,13 @@ class Selected:
 
     Attributes:
         top: its path in the tree it comes from.
+        name: what it is called in its destination, if that is a folder.
         prefix: the folders that ``--parents`` keeps.
         entries: itself and, for a folder, everything in it.
     """
 
     top: str
+    name: str
     prefix: str
     entries: tuple[Entry, ...]
 
@@ -51,7 +53,7 @@ def select(step: CopyStep, origin: Tree) -> tuple[Selected, ...]:
     found = []
     for source in step.sources:
         pivot, pattern = _pivot(source) if step.parents else ("", source)
-        places = list(_places(pattern, pivot, origin))
+        places = list(_places(pattern, origin, deep=step.parents))
         if not places:
             raise LearnerError(
                 f"{source} is not there to be copied.",
@@ -59,14 +61,14 @@ def select(step: CopyStep, origin: Tree) -> tuple[Selected, ...]:
                 if step.origin is None
                 else "Paths of COPY --from start at the root of that stage: use absolute ones.",
             )
-        for place in places:
+        for name, place in places:
             entries = tuple(_without(step.excludes, place, origin))
             prefix = ""
             if step.parents:
                 below = place[len(pivot) :].strip("/") if pivot else place
                 is_folder = bool(entries) and entries[0].is_folder
                 prefix = below if is_folder else posixpath.dirname(below)
-            found.append(Selected(place, prefix, entries))
+            found.append(Selected(place, name, prefix, entries))
     return tuple(found)
 
 
@@ -76,26 +78,31 @@ def _pivot(source: str) -> tuple[str, str]:
     return (before.strip("/"), f"{before}/{behind}") if mark else ("", source)
 
 
-def _places(pattern: str, pivot: str, origin: Tree) -> Iterator[str]:
-    """Yield the paths that a source means, links on the way and at the end followed."""
+def _places(pattern: str, origin: Tree, *, deep: bool) -> Iterator[tuple[str, str]]:
+    """Yield the names and paths that a source means, links on the way and at the end followed.
+
+    Args:
+        pattern: the source.
+        origin: where it is looked for.
+        deep: whether ``**`` means folders within one another: else it is another ``*``.
+    """
     cleaned = posixpath.normpath(f"/{pattern}").lstrip("/")
-    if not has_wildcard(pattern):
-        place = origin.resolve(cleaned)
+    wild = has_wildcard(pattern)
+    for found in _matches("", cleaned.split("/"), origin, deep=deep) if wild else (cleaned,):
+        place = origin.resolve(found)
         if origin.lookup(place) is not None:
-            yield place
-        return
-    yield from _matches("", cleaned.split("/"), origin)
+            yield posixpath.basename(found), place
 
 
-def _matches(folder: str, parts: list[str], origin: Tree) -> Iterator[str]:
+def _matches(folder: str, parts: list[str], origin: Tree, *, deep: bool) -> Iterator[str]:
     first, rest = parts[0], parts[1:]
-    if first == "**":
-        yield from _matches(folder, rest or ["*"], origin)
+    if first == "**" and deep:
+        yield from _matches(folder, rest or ["*"], origin, deep=deep)
         for name in origin.names(folder):
             below = f"{folder}/{name}" if folder else name
             entry = origin.lookup(below)
             if entry is not None and entry.is_folder:
-                yield from _matches(below, parts, origin)
+                yield from _matches(below, parts, origin, deep=deep)
         return
     expression = wildcard(first)
     for name in origin.names(origin.resolve(folder)):
@@ -106,7 +113,7 @@ def _matches(folder: str, parts: list[str], origin: Tree) -> Iterator[str]:
             resolved = origin.resolve(place)
             entry = origin.lookup(resolved)
             if entry is not None and entry.is_folder:
-                yield from _matches(resolved, rest, origin)
+                yield from _matches(resolved, rest, origin, deep=deep)
         else:
             yield place
 
@@ -131,7 +138,7 @@ def digest(step: CopyStep, selected: tuple[Selected, ...]) -> str:
     hasher = hashlib.sha256()
     for selection in selected:
         hasher.update(
-            f"{selection.prefix}\0{posixpath.basename(selection.top)}\n".encode(
+            f"{selection.prefix}\0{selection.name}\n".encode(
                 "utf-8", "surrogateescape"
             )
         )
@@ -161,7 +168,7 @@ def copy(step: CopyStep, selected: tuple[Selected, ...], below: Tree, writer: De
     Raises:
         LearnerError: the owner or the mode is unknown, or a folder meets a file.
     """
-    owner = _owner(step, below)
+    owner = owner_of(step, below)
     mode = _mode(step.chmod)
     base = Tree([]) if step.link else below
     try:
@@ -203,11 +210,12 @@ def _copy_one(
     if parents:
         target = posixpath.join(destination, selection.prefix)
         if not top.is_folder:
-            target = posixpath.join(target, posixpath.basename(selection.top))
+            target = posixpath.join(target, selection.name)
     elif top.is_folder or not is_folder:
         target = destination
     else:
-        target = posixpath.join(destination, posixpath.basename(selection.top))
+        target = posixpath.join(destination, selection.name)
+    writer.next_source()
     for entry in selection.entries:
         below = entry.path[len(selection.top) :].lstrip("/")
         place = posixpath.join(target, below).strip("/")
@@ -217,17 +225,21 @@ def _copy_one(
         writer.put(entry, place, owner, mode)
 
 
-def _owner(step: CopyStep, below: Tree) -> Owner | None:
+def owner_of(step: CopyStep, below: Tree) -> Owner | None:
+    """Return what ``--chown`` says, ``None`` where it says nothing.
+
+    Raises:
+        LearnerError: the image has no such user or group.
+    """
     if not step.chown:
         return None
     try:
-        found = find_identity(step.chown, below)
+        return find_owner(step.chown, below)
     except UnknownUserError as error:
         raise LearnerError(
             f"--chown={step.chown}: {error}.",
             mend="An image without /etc/passwd knows no names: use numbers, as in 65532:65532.",
         ) from error
-    return found.user, found.group
 
 
 def _mode(text: str) -> int | None:

@@ -104,17 +104,15 @@ class _Scope:
     model: Dockerfile
     config: dict[str, Any]
     build_args: Mapping[str, str]
-    args: dict[str, str | None] = field(default_factory=dict)
+    # What instructions and commands see: ENV and ARG alike, the later one of a name wins.
+    variables: dict[str, str] = field(default_factory=dict)
+    args: list[tuple[str, str]] = field(default_factory=list)  # this stage's own, as declared
     command_is_set: bool = False
     author: str = ""
 
-    def variables(self) -> dict[str, str]:
-        known = {name: value for name, value in self.args.items() if value is not None}
-        return {**known, **image_config.environment(self.config)}
-
     def expand(self, text: str, instruction: Instruction) -> str:
         try:
-            return expand(text, self.variables(), self.model.escape)
+            return expand(text, self.variables, self.model.escape)
         except VariableError as error:
             raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
 
@@ -124,7 +122,7 @@ class _Scope:
         if not heredoc.expand:
             return content
         try:
-            return expand(content, self.variables(), self.model.escape, raw=True)
+            return expand(content, self.variables, self.model.escape, raw=True)
         except VariableError as error:
             raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
 
@@ -138,6 +136,11 @@ class _Scope:
     @property
     def user(self) -> str:
         return str(self.config.get("User") or "")
+
+    def proxies(self) -> dict[str, str]:
+        """Return the proxies among the build arguments, in both spellings."""
+        given = {n: v for n, v in self.build_args.items() if n in _PREDEFINED and v}
+        return {spelt: v for n, v in given.items() for spelt in (n.upper(), n.lower())}
 
     def absolute(self, path: str) -> str:
         """Return a path against the working folder, without ``.`` and ``..``."""
@@ -166,10 +169,29 @@ def plan_stage(
     """
     scope = _Scope(model, copy.deepcopy(dict(base_config)), dict(build_args or {}))
     scope.config.pop("OnBuild", None)
-    for name in _PREDEFINED & set(scope.build_args):
-        scope.args[name] = scope.build_args[name]
-    planned = tuple(_plan(i, scope) for i in (*triggers, *stage.instructions))
-    return StagePlan(stage, planned, scope.config, scope.author)
+    scope.variables.update(_inherited_args(model, stage))
+    scope.variables.update(
+        (name, value)
+        for name, value in image_config.environment(scope.config).items()
+        if name not in scope.variables
+    )
+    planned = (_plan(i, scope) for i in (*triggers, *stage.instructions))
+    # BuildKit writes no history for an ONBUILD.
+    kept = tuple(p for p in planned if p.instruction.keyword != "ONBUILD")
+    return StagePlan(stage, kept, scope.config, scope.author)
+
+
+def _inherited_args(model: Dockerfile, stage: Stage) -> dict[str, str]:
+    """Return the values of ARGs that the stages have which this one builds on."""
+    if stage.base_stage is None:
+        return {}
+    parent, names = model.stages[stage.base_stage], set()
+    below: Stage | None = parent
+    while below is not None:
+        words = (w for i in below.instructions if i.keyword == "ARG" for w in i.values)
+        names |= {word.partition("=")[0] for word in words}
+        below = None if below.base_stage is None else model.stages[below.base_stage]
+    return {name: parent.variables[name] for name in names if name in parent.variables}
 
 
 def _plan(instruction: Instruction, scope: _Scope) -> Planned:
@@ -196,20 +218,18 @@ def _run(instruction: Instruction, scope: _Scope) -> _Result:
         read_mount(scope.expand(flag, instruction), scope.folder, instruction, scope.model)
         for flag in instruction.all_flags("mount")
     )
-    env = image_config.environment(config)
-    args = {n: v for n, v in scope.args.items() if v is not None and n not in env}
     step = RunStep(
         argv=tuple(argv),
-        environment={**args, **env},
+        environment={**scope.proxies(), **scope.variables},
         folder=scope.folder,
         user=scope.user,
         network=instruction.flag("network") or "default",
         mounts=mounts,
         script=script,
     )
-    shown = {n: v for n, v in args.items() if n not in _PREDEFINED}
-    prefix = f"|{len(shown)} " + "".join(f"{n}={v} " for n, v in sorted(shown.items()))
-    return step, f"RUN {prefix if shown else ''}{' '.join(argv)} # buildkit"
+    shown = [f"{name}={scope.variables.get(name, value)} " for name, value in scope.args]
+    prefix = f"|{len(shown)} {''.join(shown)}" if shown else ""
+    return step, f"RUN {prefix}{' '.join(argv)} # buildkit"
 
 
 def _heredoc_command(instruction: Instruction) -> tuple[list[str], tuple[str, str] | None]:
@@ -286,9 +306,12 @@ def _origin(instruction: Instruction, scope: _Scope) -> int | str | None:
 
 
 def _workdir(instruction: Instruction, scope: _Scope) -> _Result:
-    path = scope.absolute(scope.expand(instruction.values[0], instruction))
+    path = scope.expand(instruction.values[0], instruction)
+    if not path.startswith("/"):  # an absolute path stays as it is written
+        path = scope.absolute(path)
     scope.config["WorkingDir"] = path
-    return WorkdirStep(path, scope.user), f"WORKDIR {path}"
+    step = WorkdirStep(path, scope.user) if path != "/" else None
+    return step, f"WORKDIR {path}"
 
 
 def _env(instruction: Instruction, scope: _Scope) -> _Result:
@@ -297,22 +320,20 @@ def _env(instruction: Instruction, scope: _Scope) -> _Result:
         found[scope.expand(name, instruction)] = scope.expand(value, instruction)
     for name, value in found.items():
         image_config.set_environment(scope.config, name, value)
+    scope.variables.update(found)
     return None, "ENV " + " ".join(f"{name}={value}" for name, value in found.items())
 
 
 def _arg(instruction: Instruction, scope: _Scope) -> _Result:
-    shown = []
-    for word in instruction.values:
+    words = [scope.expand(word, instruction) for word in instruction.values]
+    for word in words:
         name, has_default, default = word.partition("=")
-        name = scope.expand(name, instruction)
-        value: str | None = scope.expand(default, instruction) if has_default else None
-        if name in scope.build_args:
-            value = scope.build_args[name]
-        elif not has_default:
-            value = scope.model.global_args.get(name)
-        scope.args[name] = value
-        shown.append(name if value is None else f"{name}={value}")
-    return None, f"ARG {' '.join(shown)}"
+        value: str | None = default if has_default else scope.model.global_args.get(name)
+        value = scope.build_args.get(name, value)
+        if value is not None:
+            scope.variables[name] = value
+        scope.args.append((name, value or ""))
+    return None, f"ARG {' '.join(words)}"  # the defaults: what was given is nobody's business
 
 
 def _label(instruction: Instruction, scope: _Scope) -> _Result:
@@ -375,7 +396,7 @@ def _healthcheck(instruction: Instruction, scope: _Scope) -> _Result:
     flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in instruction.flags)
     found = image_config.healthcheck(flags, instruction.values, json_form=instruction.json)
     scope.config["Healthcheck"] = found
-    return None, f"HEALTHCHECK {image_config.quoted(found['Test'])}"
+    return None, f"HEALTHCHECK {image_config.shown_healthcheck(found)}"
 
 
 def _onbuild(instruction: Instruction, scope: _Scope) -> _Result:

@@ -12,12 +12,19 @@ from multistage.dockerfile import Dockerfile, Stage
 from multistage.engines.daemonless import cache, copy
 from multistage.engines.daemonless import run as runs
 from multistage.engines.daemonless.adding import expand_sources, unpack_archives
-from multistage.engines.daemonless.plan import CopyStep, Planned, RunStep, StagePlan, WorkdirStep
+from multistage.engines.daemonless.plan import (
+    CopyStep,
+    Planned,
+    RunStep,
+    StagePlan,
+    Step,
+    WorkdirStep,
+)
 from multistage.engines.daemonless.snapshots import Snapshots
 from multistage.engines.daemonless.steps import Reported, StepReporter
 from multistage.engines.daemonless.store import StoredImage
 from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Tree
-from multistage.engines.daemonless.users import UnknownUserError, find_identity
+from multistage.engines.daemonless.users import UnknownUserError, find_owner
 from multistage.engines.daemonless.workspace import Workspace, make_workspace
 from multistage.engines.daemonless.writer import DeltaWriter, NotAFolderError
 from multistage.errors import CourseError, LearnerError
@@ -88,6 +95,7 @@ class StageBuilder:
             if planned.step is None:
                 built.changes.append(Change(None, planned.created_by))
                 continue
+            self._wait_for_sources(planned.step)
             self.check_interrupted()
             delta = self._step(planned, built, workspace, last=number == last_run)
             built.changes.append(Change(delta, planned.created_by))
@@ -95,6 +103,17 @@ class StageBuilder:
                 built.deltas.append(delta)
                 self.committed(delta, list(built.deltas))
         return built
+
+    def _wait_for_sources(self, step: Step) -> None:
+        """Wait for the stages that a step takes from: the step begins when they are built."""
+        origins: list[int | str | None] = []
+        if isinstance(step, CopyStep):
+            origins = [step.origin]
+        elif isinstance(step, RunStep):
+            origins = [mount.origin for mount in step.mounts]
+        for origin in origins:
+            if isinstance(origin, int):
+                self.surroundings.origin(origin)
 
     @property
     def _snapshots(self) -> Snapshots:
@@ -206,8 +225,7 @@ class StageBuilder:
         if present is not None and present.is_folder:
             return None
         try:
-            identity = find_identity(step.user, tree)
-            owner = (identity.user, identity.group)
+            owner = find_owner(step.user or "0", tree)
         except UnknownUserError:
             owner = ROOT_OWNER
         writer = self._writer(tree)

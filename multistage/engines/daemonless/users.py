@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multistage.engines.daemonless.sandbox import Identity
-from multistage.engines.daemonless.tree import Tree
+from multistage.engines.daemonless.tree import Owner, Tree
 
 _MAX_ID = 2**32 - 2
 
@@ -21,9 +21,29 @@ def find_identity(text: str, tree: Tree) -> Identity:
     user, _, group = text.partition(":")
     entry = _passwd(user or "0", tree)
     if group:
-        return Identity(entry[0], _group(group, tree))
-    name = entry[2]
-    return Identity(entry[0], entry[1], tuple(_groups_of(name, tree)) if name else ())
+        number = _group(group, tree)
+        return Identity(entry[0], number, (number,))
+    others = _groups_of(entry[2], tree) if entry[2] else []
+    # A container's process has its own group among the supplementary ones too.
+    return Identity(entry[0], entry[1], tuple(dict.fromkeys((entry[1], *others))))
+
+
+def find_owner(text: str, tree: Tree) -> Owner:
+    """Return whose files are that ``--chown=user:group`` names, or that a WORKDIR makes.
+
+    Unlike a command's user, a number alone is the group's number too:
+    https://docs.docker.com/reference/dockerfile/#copy---chown---chmod
+
+    Raises:
+        UnknownUserError: the image has no such user or group.
+    """
+    user, _, group = text.partition(":")
+    if user.isdigit() and not group:
+        if int(user) > _MAX_ID:
+            raise UnknownUserError(f"{user} is no user's number")
+        return int(user), int(user)
+    found = find_identity(text, tree)
+    return found.user, found.group
 
 
 def home(user: int, tree: Tree) -> str:
@@ -31,7 +51,7 @@ def home(user: int, tree: Tree) -> str:
     for fields in _lines(tree, "etc/passwd", 7):
         if fields[2] == str(user):
             return fields[5] or "/"
-    return "/root" if user == 0 else "/"
+    return "/"
 
 
 def _passwd(user: str, tree: Tree) -> tuple[int, int, str]:

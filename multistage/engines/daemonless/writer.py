@@ -71,6 +71,10 @@ class DeltaWriter:
         self._give(path, owner)
         self._folders[path] = (mode, modified)
 
+    def next_source(self) -> None:
+        """Begin another source of a COPY: files are hard links to others of the same one only."""
+        self._links.clear()
+
     def put(self, entry: Entry, path: str, owner: Owner | None, mode: int | None) -> None:
         """Copy one file, folder or link to ``path``; owner and mode its own where not given.
 
@@ -123,9 +127,9 @@ class DeltaWriter:
         if modified is not None:
             os.utime(target, ns=(modified, modified))
 
-    def folder_on_disk(self, path: str) -> Path:
+    def folder_on_disk(self, path: str, owner: Owner) -> Path:
         """Return where a folder of this delta lies, for an archive to be unpacked into it."""
-        self.make_folders(path)
+        self.make_folders(path, owner)
         self.changed = True
         return Path(f"{self._files}/{path}")
 

@@ -81,9 +81,9 @@ def read_image(archive: Path) -> Image:
         tree = _Tree()
         for layer in entry["Layers"]:
             tree.begin()
-            with _opened(tar, layer) as content:
-                for member in content:
-                    tree.add(member, content)
+            with _opened(tar, layer) as opened:
+                for member in opened:
+                    tree.add(member, opened)
     return Image(document, tree.finished(), tree.sizes, [frozenset(n) for n in tree.names])
 
 
@@ -117,7 +117,7 @@ class _Tree:
         self.sizes.append(0)
         self.names.append(set())
 
-    def add(self, member: tarfile.TarInfo, content: tarfile.TarFile) -> None:
+    def add(self, member: tarfile.TarInfo, layer: tarfile.TarFile) -> None:
         path = "/".join(part for part in member.name.split("/") if part not in ("", "."))
         folder, _, name = path.rpartition("/")
         self.names[-1].add(path)
@@ -131,7 +131,7 @@ class _Tree:
             return
         if not path:
             return  # the root itself: engines set it up
-        self._put(path, member, content)
+        self._put(path, member, layer)
         self._new.add(path)
 
     def _below(self, folder: str) -> Iterator[str]:
@@ -143,16 +143,16 @@ class _Tree:
             del self._files[below]
         self._files.pop(path, None)
 
-    def _put(self, path: str, member: tarfile.TarInfo, content: tarfile.TarFile) -> None:
+    def _put(self, path: str, member: tarfile.TarInfo, layer: tarfile.TarFile) -> None:
+        present = self._files.get(path)
+        if present is not None and not (present.kind == "folder" and member.isdir()):
+            self._remove(path)
         if member.islnk():
             source = "/".join(p for p in member.linkname.split("/") if p not in ("", "."))
             self._files[path] = self._files[source]
             return
-        present = self._files.get(path)
-        if present is not None and not (present.kind == "folder" and member.isdir()):
-            self._remove(path)
         self._inodes += 1
-        size, content = self._content(member, content)
+        size, content = self._content(member, layer)
         self._files[path] = File(
             kind=_KINDS[member.type],
             mode=0 if member.issym() else stat.S_IMODE(member.mode),  # a link's mode means nothing
@@ -171,10 +171,10 @@ class _Tree:
             ),
         )
 
-    def _content(self, member: tarfile.TarInfo, content: tarfile.TarFile) -> tuple[int, str]:
+    def _content(self, member: tarfile.TarInfo, layer: tarfile.TarFile) -> tuple[int, str]:
         if not member.isreg():
             return 0, ""
-        stream = content.extractfile(member)
+        stream = layer.extractfile(member)
         assert stream is not None
         self.sizes[-1] += member.size
         if member.size <= _SHOWN:

@@ -23,6 +23,7 @@ _BLOCK = 1 << 20
 _RECORD = tarfile.RECORDSIZE
 _OPAQUE = ".wh..wh..opq"
 _XATTR = "SCHILY.xattr."
+_CAPABILITIES = "security.capability"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +154,9 @@ _TYPES = {
 
 
 def _extended_attributes(real: str) -> dict[str, str]:
-    """Return a file's extended attributes as pax records, without those of overlayfs."""
+    """Return a file's capabilities as pax records: Docker puts no other attribute into a layer."""
     try:
-        names = os.listxattr(real, follow_symlinks=False)
+        value = os.getxattr(real, _CAPABILITIES, follow_symlinks=False)
     except OSError:
         return {}
-    return {
-        _XATTR + name: os.getxattr(real, name, follow_symlinks=False).decode(
-            "utf-8", "surrogateescape"
-        )
-        for name in sorted(names)
-        if not name.startswith(("trusted.overlay.", "user.overlay.", "system.", "security.selinux"))
-    }
+    return {_XATTR + _CAPABILITIES: value.decode("utf-8", "surrogateescape")}
