@@ -221,25 +221,16 @@ def _from_words(origin: Instruction, scope: _Scope) -> tuple[str | None, str]:
 
 def _run_through(instructions: list[Instruction], variables: dict[str, str], scope: _Scope) -> None:
     """Put the values of ARG and ENV in force, in order."""
-    environment: set[str] = set()
     for instruction in instructions:
         if instruction.keyword == "ARG":
-            # ENV always overrides an ARG of the same name.
-            kept = {name: variables[name] for name in _names(instruction) & environment}
+            # An ARG behind an ENV of the same name overrides it, whatever the reference says.
             _declare(instruction, variables, scope.global_args, scope)
-            variables.update(kept)
         elif instruction.keyword == "ENV":
             found = {}  # one ENV sees the values from before it
             for name, value in zip(instruction.values[::2], instruction.values[1::2], strict=True):
                 key = scope.expand(name, variables, instruction.line)
                 found[key] = scope.expand(value, variables, instruction.line)
             variables.update(found)
-            environment.update(found)
-
-
-def _names(instruction: Instruction) -> set[str]:
-    """Return the names that an ARG declares."""
-    return {word.partition("=")[0] for word in instruction.values}
 
 
 def _edges(stage: Stage, above: _Above, scope: _Scope) -> Iterator[Edge]:

@@ -22,19 +22,20 @@ def expand(
 ) -> str:
     """Return ``text`` with its variables replaced, and its quotes and escapes resolved.
 
-    With ``raw`` quotes and escapes stay, except an escape in front of a variable: that is how
-    here-documents are read.
+    With ``raw`` quotes stay: that is how here-documents are read.
 
     Raises:
         VariableError: a variable is malformed, or required and not set.
     """
-    reader = _Reader(text, variables, escape)
-    return reader.read_raw() if raw else reader.read("")
+    return _Reader(text, variables, escape, raw=raw).read("")
 
 
 class _Reader:
-    def __init__(self, text: str, variables: Mapping[str, str], escape: str) -> None:
+    def __init__(
+        self, text: str, variables: Mapping[str, str], escape: str, *, raw: bool = False
+    ) -> None:
         self._text, self._variables, self._escape = text, variables, escape
+        self._raw = raw
         self._position = 0
         self._depth = 0
 
@@ -46,9 +47,9 @@ class _Reader:
             if character == end:
                 return "".join(out)
             self._position += 1
-            if character == "'":
+            if character == "'" and not self._raw:
                 out.append(self._until("'"))
-            elif character == '"':
+            elif character == '"' and not self._raw:
                 out.append(self._double_quoted())
             elif character == "$":
                 out.append(self._variable())
@@ -60,22 +61,6 @@ class _Reader:
                 out.append(character)
         if end:
             raise VariableError(f"{end} is missing")
-        return "".join(out)
-
-    def read_raw(self) -> str:
-        """Read a here-document to its end."""
-        out: list[str] = []
-        while self._position < len(self._text):
-            character = self._text[self._position]
-            self._position += 1
-            following = self._text[self._position : self._position + 1]
-            if character == "$":
-                out.append(self._variable())
-            elif character == self._escape and following and following in ("$", self._escape):
-                out.append(following)
-                self._position += 1
-            else:
-                out.append(character)
         return "".join(out)
 
     def _until(self, quote: str) -> str:

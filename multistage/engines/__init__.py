@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,14 +130,15 @@ class EngineState:
     how_to_get_it: str = ""
 
 
-def _candidates() -> Iterator[tuple[str, EngineState]]:
+def _probe_docker() -> EngineState:
     from multistage.engines.docker import connection  # the Docker SDK is slow to import
 
-    yield "docker", connection.probe()
-    yield "daemonless", _probe_daemonless()
+    return connection.probe()
 
 
 def _probe_daemonless() -> EngineState:
+    if sys.platform != "linux":
+        return EngineState("daemonless", False, "It needs Linux.", "Use Docker, or Binder.")
     from multistage.engines.daemonless import sandbox
 
     reasons = sandbox.probe()
@@ -147,9 +149,13 @@ def _probe_daemonless() -> EngineState:
     return EngineState("daemonless", False, others, "apt-get install proot, or use Docker.")
 
 
+# In the order in which they are preferred.
+PROBES = {"docker": _probe_docker, "daemonless": _probe_daemonless}
+
+
 def probe() -> tuple[EngineState, ...]:
     """Return the state of every engine the course knows, best first."""
-    return tuple(state for _, state in _candidates())
+    return tuple(probe_one() for probe_one in PROBES.values())
 
 
 def choose(name: str | None = None) -> Engine:
@@ -159,15 +165,17 @@ def choose(name: str | None = None) -> Engine:
         UsageError: no engine is called that.
         MachineError: the engine, or every engine, is not available; says how to get it.
     """
-    states = probe()
-    if name is not None and name not in {state.name for state in states}:
-        known = ", ".join(state.name for state in states)
-        raise UsageError(f"There is no engine called {name}.", mend=f"Engines: {known}.")
-    wanted = [state for state in states if name in (None, state.name)]
-    for state in wanted:
+    if name is not None and name not in PROBES:
+        raise UsageError(
+            f"There is no engine called {name}.", mend=f"Engines: {', '.join(PROBES)}."
+        )
+    refused = []
+    for candidate in [name] if name else PROBES:
+        state = PROBES[candidate]()
         if state.available:
             return _make(state.name)
-    raise MachineError(wanted[0].reason, mend=wanted[0].how_to_get_it)
+        refused.append(state)
+    raise MachineError(refused[0].reason, mend=refused[0].how_to_get_it)
 
 
 def _make(name: str) -> Engine:

@@ -161,6 +161,9 @@ class MadeEngine:
     def save(self, image: str) -> Iterator[Readable]:
         yield io.BytesIO(made_archive(self.files))
 
+    def export(self, image: str, file: Path) -> None:
+        raise AssertionError("not asked for")
+
     def labels(self, image: str) -> dict[str, str] | None:
         return {}
 

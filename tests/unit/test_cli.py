@@ -71,7 +71,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     state = EngineState("docker", False, "Docker is not installed.", "Install Docker Desktop.")
-    monkeypatch.setattr(engines, "probe", lambda: (state,))
+    monkeypatch.setattr(engines, "PROBES", {"docker": lambda: state})
 
 
 def test_help_names_every_command(capsys: Captured) -> None:

@@ -80,10 +80,20 @@ class DaemonlessEngine:
             export(self._store, self._image(image), names, file)
 
     def labels(self, image: str) -> dict[str, str] | None:
-        """Return the labels of an image of the store, ``None`` where there is none such."""
+        """Return the labels of an image of the store, ``None`` where there is none such.
+
+        Raises:
+            UsageError: that cannot be the name of an image.
+        """
         with _disk_faults(self._folder):
             found = self._store.image(image)
-        return None if found is None else found.labels
+        if found is not None:
+            return found.labels
+        if not image.startswith("sha256:"):
+            from multistage.engines.daemonless.registry.client import Reference
+
+            Reference.parse(image)
+        return None
 
     def registry_has(self, reference: str) -> bool | None:
         """Ask the registry for an image: ``None`` where the registry cannot be reached."""

@@ -32,6 +32,7 @@ _KNOWN = frozenset([
     "Shell", "StopSignal", "StopTimeout", "User", "Volumes", "WorkingDir",
 ])  # fmt: skip
 _ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v", "\\": "\\"}
+_QUOTE = '"'
 _ASCII = 0x7F
 _BASIC_PLANE = 0x10000
 _MAX_PORT = 65535
@@ -141,7 +142,7 @@ def nanoseconds(text: str) -> int:
 
 def quoted(words: Sequence[str]) -> str:
     """Return words as Go prints a list with ``%q``."""
-    return "[" + " ".join(f'"{_escaped(word, '"')}"' for word in words) + "]"
+    return "[" + " ".join(f'"{_escaped(word, _QUOTE)}"' for word in words) + "]"
 
 
 def shown_healthcheck(found: Mapping[str, Any]) -> str:

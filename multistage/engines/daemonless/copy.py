@@ -137,11 +137,7 @@ def digest(step: CopyStep, selected: tuple[Selected, ...]) -> str:
     """Return a digest of what is copied: names, contents, modes and owners, and no times."""
     hasher = hashlib.sha256()
     for selection in selected:
-        hasher.update(
-            f"{selection.prefix}\0{selection.name}\n".encode(
-                "utf-8", "surrogateescape"
-            )
-        )
+        hasher.update(f"{selection.prefix}\0{selection.name}\n".encode("utf-8", "surrogateescape"))
         for entry in selection.entries:
             content = ""
             if entry.is_link:
@@ -250,17 +246,33 @@ def _mode(text: str) -> int | None:
     return stat.S_IMODE(int(text, 8))
 
 
-def materialize(step: CopyStep, origin: Tree, folder: Path) -> None:
+def materialize(step: CopyStep, origin: Tree, folder: Path, *, keeps_owners: bool) -> None:
     """Copy what a step takes into a folder of this machine, for a mount to show."""
+    folders: list[tuple[str, Entry]] = []
     for selection in select(step, origin):
         for entry in selection.entries:
             below = entry.path[len(selection.top) :].lstrip("/")
-            place = f"{folder}/{below or posixpath.basename(selection.top)}"
+            place = f"{folder}/{below or selection.name}"
             if entry.is_folder:
                 os.makedirs(f"{folder}/{below}", exist_ok=True)
-            elif entry.is_link:
+                folders.append((f"{folder}/{below}", entry))
+                continue
+            if entry.is_link:
                 os.symlink(os.readlink(entry.real), place)
             elif entry.is_file:
                 copy_file(entry.real, place, entry.status.st_size)
-                os.chmod(place, stat.S_IMODE(entry.status.st_mode))
-                os.utime(place, ns=(entry.status.st_mtime_ns, entry.status.st_mtime_ns))
+            else:
+                continue
+            _finish(entry, place, keeps_owners=keeps_owners)
+    for place, entry in reversed(folders):
+        _finish(entry, place, keeps_owners=keeps_owners)
+
+
+def _finish(entry: Entry, place: str, *, keeps_owners: bool) -> None:
+    """Give a copy the owner, the mode and the times of what it is a copy of."""
+    if keeps_owners:
+        os.chown(place, *entry.owner, follow_symlinks=False)
+    if not entry.is_link:
+        os.chmod(place, stat.S_IMODE(entry.status.st_mode))
+    times = (entry.status.st_mtime_ns, entry.status.st_mtime_ns)
+    os.utime(place, ns=times, follow_symlinks=False)

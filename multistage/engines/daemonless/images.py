@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.builder import Workshop
 
 _COMMENT = "multistage.dockerfile"
+_NO_ENTRIES = bytes(1024)  # the layer that Docker has for a step which changed nothing
 
 
 class Packer:
@@ -41,8 +42,10 @@ class Packer:
         if delta.id not in self._packing:
             self._packing[delta.id] = self._pool.submit(self._pack, delta, deltas)
 
-    def layer(self, delta: Delta, deltas: list[Delta]) -> PackedLayer:
-        """Return a delta's layer."""
+    def layer(self, delta: Delta | None, deltas: list[Delta]) -> PackedLayer:
+        """Return a delta's layer; that of no delta is an archive without entries."""
+        if delta is None:
+            return PackedLayer(self._store.put(_NO_ENTRIES), len(_NO_ENTRIES))
         self.start(delta, deltas)
         return self._packing[delta.id].result()
 
@@ -81,10 +84,10 @@ def write_image(stage: BuiltStage, workshop: Workshop, packer: Packer, tag: str)
         entry: dict[str, Any] = {
             "created": created, "created_by": change.created_by, "comment": _COMMENT,
         }  # fmt: skip
-        if change.delta is None:
+        if not change.has_layer:
             entry["empty_layer"] = True
         else:
-            place += 1
+            place += change.delta is not None
             packed = packer.layer(change.delta, stage.deltas[:place])
             layers.append({"mediaType": LAYER, "digest": packed.digest, "size": packed.size})
             diff_ids.append(packed.digest)

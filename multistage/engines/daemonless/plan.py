@@ -221,7 +221,7 @@ def _run(instruction: Instruction, scope: _Scope) -> _Result:
     step = RunStep(
         argv=tuple(argv),
         environment={**scope.proxies(), **scope.variables},
-        folder=scope.folder,
+        folder=scope.absolute(""),
         user=scope.user,
         network=instruction.flag("network") or "default",
         mounts=mounts,

@@ -34,6 +34,7 @@ from multistage.engines.daemonless.workspace import Workspace
 from multistage.errors import LearnerError, MachineError
 
 _NO_NETWORK = "none"
+_SYSTEM = ("/dev", "/proc", "/sys")
 _HOSTS = "127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
@@ -113,7 +114,8 @@ def run(
             **place,  # type: ignore[arg-type]
         )
         code, made = _run(command, surroundings, tell)
-        stubs += made
+        # Docker too leaves the folders of its own mounts in an image that has none of them.
+        stubs += [stub for stub in made if stub not in _SYSTEM]
     if code:
         raise LearnerError(
             f'process "{" ".join(step.argv)}" did not complete successfully: exit code: {code}',
@@ -261,7 +263,7 @@ def _cache(mount: RunMount, surroundings: Surroundings, tree: Tree) -> Iterator[
         if not folder.exists():
             folder.mkdir(parents=True)
             if mount.origin is not None:
-                materialize(_taking(mount), surroundings.origin(mount.origin), folder)
+                _materialize(mount, folder, surroundings)
             folder.chmod(mount.mode)
             if os.geteuid() == 0:
                 os.chown(folder, mount.user, mount.group)
@@ -277,13 +279,14 @@ def _bound(mount: RunMount, place: Path, surroundings: Surroundings) -> Path:
         raise LearnerError(
             f"{mount.source} is not there to be mounted.", mend="Check the mount's source."
         )
-    if entry.is_file:
-        place.mkdir()
-        materialize(_taking(mount), origin, place)
-        return place / os.path.basename(entry.path)
     place.mkdir()
-    materialize(_taking(mount), origin, place)
-    return place
+    _materialize(mount, place, surroundings)
+    return place / os.path.basename(mount.source) if entry.is_file else place
+
+
+def _materialize(mount: RunMount, place: Path, surroundings: Surroundings) -> None:
+    origin, keeps_owners = surroundings.origin(mount.origin), surroundings.sandbox.keeps_owners
+    materialize(_taking(mount), origin, place, keeps_owners=keeps_owners)
 
 
 def _taking(mount: RunMount) -> CopyStep:

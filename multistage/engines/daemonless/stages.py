@@ -32,10 +32,14 @@ from multistage.errors import CourseError, LearnerError
 
 @dataclass(frozen=True)
 class Change:
-    """One instruction's part in the image: its delta, ``None`` for none, and its history entry."""
+    """One instruction's part in the image: its delta, ``None`` for none, and its history entry.
+
+    ``has_layer``: whether it has one even where it changed nothing, as BuildKit's steps do.
+    """
 
     delta: Delta | None
     created_by: str
+    has_layer: bool = False
 
 
 @dataclass
@@ -98,7 +102,7 @@ class StageBuilder:
             self._wait_for_sources(planned.step)
             self.check_interrupted()
             delta = self._step(planned, built, workspace, last=number == last_run)
-            built.changes.append(Change(delta, planned.created_by))
+            built.changes.append(Change(delta, planned.created_by, has_layer=True))
             if delta is not None:
                 built.deltas.append(delta)
                 self.committed(delta, list(built.deltas))
@@ -146,7 +150,7 @@ class StageBuilder:
                 f"{name.removeprefix(context)} cannot be read: {error.strerror}.",
                 mend="Check who may read it, or leave it out by .dockerignore.",
             )
-        if error.errno is None:
+        if error.errno is None and not isinstance(error, InterruptedError):
             return LearnerError(f"{error}.", mend="Remove the links that lead in a circle.")
         return None
 
