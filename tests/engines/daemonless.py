@@ -63,11 +63,11 @@ def request(
     *,
     secrets: tuple[str, ...] = (),
     no_cache: bool = False,
-    **build_args: str,
+    build_args: dict[str, str] | None = None,
 ) -> BuildRequest:
     dockerfile = context / "Dockerfile"
     return BuildRequest(
-        context, dockerfile, tag, build_args=build_args, secrets=secrets, no_cache=no_cache
+        context, dockerfile, tag, build_args=build_args or {}, secrets=secrets, no_cache=no_cache
     )
 
 
@@ -95,17 +95,19 @@ def output(engine: DaemonlessEngine, *command: str, image: str = "test/faults:a"
 
 def files_of(engine: DaemonlessEngine, image: str = "test/faults:a") -> set[tuple[object, ...]]:
     """Return an image's files, layer by layer, with everything but their times."""
-    with engine.save(image) as stream:
-        archive = tarfile.open(fileobj=io.BytesIO(bytes(stream.read())))
-    [manifest] = json.load(archive.extractfile("manifest.json") or io.BytesIO())
     found: set[tuple[object, ...]] = set()
-    for number, name in enumerate(manifest["Layers"]):
-        layer = tarfile.open(fileobj=archive.extractfile(name))
-        for member in layer:
-            content = layer.extractfile(member) if member.isreg() else None
-            digest = hashlib.sha256(content.read()).hexdigest() if content else ""
-            how = (member.type, oct(member.mode), member.uid, member.gid, member.linkname)
-            found.add((number, member.name, *how, digest))
+    with (
+        engine.save(image) as stream,
+        tarfile.open(fileobj=io.BytesIO(bytes(stream.read()))) as archive,
+    ):
+        [manifest] = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+        for number, name in enumerate(manifest["Layers"]):
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for member in layer:
+                    content = layer.extractfile(member) if member.isreg() else None
+                    digest = hashlib.sha256(content.read()).hexdigest() if content else ""
+                    how = (member.type, oct(member.mode), member.uid, member.gid)
+                    found.add((number, member.name, *how, member.linkname, digest))
     return found
 
 

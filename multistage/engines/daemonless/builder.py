@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -233,7 +234,7 @@ def source_date_epoch(build_args: Mapping[str, str]) -> int | None:
     text = build_args.get("SOURCE_DATE_EPOCH") or os.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    if not text.isdigit():
+    if not re.fullmatch("[0-9]{1,18}", text):
         raise LearnerError(
             f"SOURCE_DATE_EPOCH={text} is no number of seconds.", mend="Unset it, or set it right."
         )

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from multistage.engines.daemonless.plan import CopyStep, WorkdirStep
 
-_VERSION = 1  # another one when steps come to mean something else
+_VERSION = 2  # another one when steps come to mean something else
 
 
 def start_key(base: str) -> str:

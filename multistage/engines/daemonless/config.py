@@ -15,8 +15,8 @@ from typing import Any
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 # As for ``docker run --publish``; what stands in front of the container's port means nothing here.
-_PORT = re.compile(r"^(?:[\d.:-]*:)?(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_PORT = re.compile(r"^(?:[\d.:-]*:)?(\d{1,9})(?:-(\d{1,9}))?(?:/(tcp|udp|sctp))?$", re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {
     "ns": 1,
     "us": 10**3,
@@ -49,9 +49,23 @@ def empty() -> dict[str, Any]:
 
 
 def from_image(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an image's config document that instructions change."""
-    config = document.get("config") or {}
-    return copy.deepcopy({name: value for name, value in config.items() if name in _KNOWN})
+    """Return the part of an image's config document that instructions change.
+
+    What is of another kind there than it has to be is left out.
+    """
+    found = document.get("config")
+    config = found if isinstance(found, dict) else {}
+    return copy.deepcopy(
+        {n: value for n, value in config.items() if n in _KNOWN and _is_sound(n, value)}
+    )
+
+
+def _is_sound(name: str, value: object) -> bool:
+    if name in ("Env", "Cmd", "Entrypoint", "Shell", "OnBuild"):
+        return isinstance(value, list) and all(isinstance(word, str) for word in value)
+    if name in ("Labels", "ExposedPorts", "Volumes", "Healthcheck"):
+        return isinstance(value, dict)
+    return name not in ("WorkingDir", "User", "StopSignal") or isinstance(value, str)
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, str]:
@@ -120,7 +134,7 @@ def healthcheck(
         if flags.get(flag):
             found[name] = nanoseconds(flags[flag])
     if flags.get("retries"):
-        if not flags["retries"].isdigit():
+        if not re.fullmatch("[0-9]{1,9}", flags["retries"]):
             raise ConfigError(f"--retries={flags['retries']} is no number")
         found["Retries"] = int(flags["retries"])
     return {name: value for name, value in found.items() if value != 0}
@@ -146,7 +160,7 @@ def quoted(words: Sequence[str]) -> str:
 
 
 def shown_healthcheck(found: Mapping[str, Any]) -> str:
-    """Return a ``Healthcheck`` as BuildKit writes it into the history: Go's ``%q`` of its fields."""
+    """Return a ``Healthcheck`` as BuildKit writes it into the history: its fields by ``%q``."""
     names = ("Interval", "Timeout", "StartPeriod", "StartInterval")
     times = " ".join(f'"{_duration(found.get(name, 0))}"' for name in names)
     retries = _escaped(chr(found.get("Retries", 0)), "'")

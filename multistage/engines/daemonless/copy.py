@@ -176,7 +176,15 @@ def copy(step: CopyStep, selected: tuple[Selected, ...], below: Tree, writer: De
             chosen = _FILE_MODE if mode is None else mode
             writer.put_bytes(content.encode(), place.lstrip("/"), owner or ROOT_OWNER, chosen)
         for selection in selected:
-            _copy_one(selection, destination, is_folder, writer, owner, mode, parents=step.parents)
+            _copy_one(
+                selection,
+                destination,
+                writer,
+                is_folder=is_folder,
+                owner=owner,
+                mode=mode,
+                parents=step.parents,
+            )
     except NotAFolderError as error:
         raise LearnerError(
             f"{step.keyword} cannot write there: {error}.", mend="Choose another destination."
@@ -193,11 +201,11 @@ def _destination(step: CopyStep, below: Tree) -> tuple[str, bool]:
 def _copy_one(
     selection: Selected,
     destination: str,
-    is_folder: bool,
     writer: DeltaWriter,
+    *,
+    is_folder: bool,
     owner: Owner | None,
     mode: int | None,
-    *,
     parents: bool,
 ) -> None:
     if not selection.entries:

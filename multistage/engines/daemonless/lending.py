@@ -37,6 +37,8 @@ def lent(root: Path, mounts: list[Mount], stubs: list[str]) -> Iterator[list[Mou
                 os.rename(mount.source, place)
             else:
                 shutil.copy(mount.source, place)
+                status = os.stat(mount.source)
+                os.chown(place, status.st_uid, status.st_gid)
         yield []
     finally:
         for place, source, aside in reversed(taken_back):

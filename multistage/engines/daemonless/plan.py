@@ -7,21 +7,16 @@ BuildKit's dockerfile2llb/convert.go.
 from __future__ import annotations
 
 import copy
-import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from multistage.dockerfile import Dockerfile, DockerfileError, Heredoc, Instruction, Stage
-from multistage.dockerfile.variables import VariableError, expand
+from multistage.dockerfile import Dockerfile, Instruction, Stage
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.config import ConfigError
 from multistage.engines.daemonless.mounts import RunMount, read_mount
+from multistage.engines.daemonless.scope import Scope, content_of, inherited_args
 
-# ARGs that need no declaration:
-# https://docs.docker.com/reference/dockerfile/#predefined-args
-_PREDEFINED = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"}
-_PREDEFINED |= {name.lower() for name in _PREDEFINED}
 SCRIPT_FOLDER = "/dev/pipes"
 
 
@@ -97,57 +92,6 @@ class StagePlan:
     author: str = ""
 
 
-@dataclass
-class _Scope:
-    """What is in force at one place of a stage."""
-
-    model: Dockerfile
-    config: dict[str, Any]
-    build_args: Mapping[str, str]
-    # What instructions and commands see: ENV and ARG alike, the later one of a name wins.
-    variables: dict[str, str] = field(default_factory=dict)
-    args: list[tuple[str, str]] = field(default_factory=list)  # this stage's own, as declared
-    command_is_set: bool = False
-    author: str = ""
-
-    def expand(self, text: str, instruction: Instruction) -> str:
-        try:
-            return expand(text, self.variables, self.model.escape)
-        except VariableError as error:
-            raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
-
-    def expand_heredoc(self, heredoc: Heredoc, instruction: Instruction) -> str:
-        """Return a here-document's text: only its variables are replaced, quotes stay."""
-        content = _content(heredoc)
-        if not heredoc.expand:
-            return content
-        try:
-            return expand(content, self.variables, self.model.escape, raw=True)
-        except VariableError as error:
-            raise self.error(f"A variable cannot be replaced: {error}.", instruction) from error
-
-    def error(self, what: str, instruction: Instruction, mend: str = "") -> DockerfileError:
-        return DockerfileError(what, path=self.model.path, line=instruction.line, mend=mend)
-
-    @property
-    def folder(self) -> str:
-        return str(self.config.get("WorkingDir") or "/")
-
-    @property
-    def user(self) -> str:
-        return str(self.config.get("User") or "")
-
-    def proxies(self) -> dict[str, str]:
-        """Return the proxies among the build arguments, in both spellings."""
-        given = {n: v for n, v in self.build_args.items() if n in _PREDEFINED and v}
-        return {spelt: v for n, v in given.items() for spelt in (n.upper(), n.lower())}
-
-    def absolute(self, path: str) -> str:
-        """Return a path against the working folder, without ``.`` and ``..``."""
-        joined = posixpath.normpath(posixpath.join("/", self.folder, path))
-        return f"/{joined.lstrip('/')}"
-
-
 def plan_stage(
     model: Dockerfile,
     stage: Stage,
@@ -167,9 +111,9 @@ def plan_stage(
     Raises:
         DockerfileError: an instruction is malformed; names its line.
     """
-    scope = _Scope(model, copy.deepcopy(dict(base_config)), dict(build_args or {}))
+    scope = Scope(model, copy.deepcopy(dict(base_config)), dict(build_args or {}))
     scope.config.pop("OnBuild", None)
-    scope.variables.update(_inherited_args(model, stage))
+    scope.variables.update(inherited_args(model, stage))
     scope.variables.update(
         (name, value)
         for name, value in image_config.environment(scope.config).items()
@@ -181,20 +125,7 @@ def plan_stage(
     return StagePlan(stage, kept, scope.config, scope.author)
 
 
-def _inherited_args(model: Dockerfile, stage: Stage) -> dict[str, str]:
-    """Return the values of ARGs that the stages have which this one builds on."""
-    if stage.base_stage is None:
-        return {}
-    parent, names = model.stages[stage.base_stage], set()
-    below: Stage | None = parent
-    while below is not None:
-        words = (w for i in below.instructions if i.keyword == "ARG" for w in i.values)
-        names |= {word.partition("=")[0] for word in words}
-        below = None if below.base_stage is None else model.stages[below.base_stage]
-    return {name: parent.variables[name] for name in names if name in parent.variables}
-
-
-def _plan(instruction: Instruction, scope: _Scope) -> Planned:
+def _plan(instruction: Instruction, scope: Scope) -> Planned:
     try:
         step, created_by = _PLANNERS[instruction.keyword](instruction, scope)
     except ConfigError as error:
@@ -205,7 +136,7 @@ def _plan(instruction: Instruction, scope: _Scope) -> Planned:
 _Result = tuple[Step | None, str]
 
 
-def _run(instruction: Instruction, scope: _Scope) -> _Result:
+def _run(instruction: Instruction, scope: Scope) -> _Result:
     config = scope.config
     if not instruction.values and not instruction.heredocs:
         raise scope.error("RUN has nothing to run.", instruction, "Write: RUN <command>")
@@ -239,22 +170,15 @@ def _heredoc_command(instruction: Instruction) -> tuple[list[str], tuple[str, st
     if len(instruction.heredocs) > 1 or len(text.split()) != 1 or not text.startswith("<<"):
         # The shell reads the here-documents itself.
         return [text + "".join(f"\n{h.content}{h.name}" for h in instruction.heredocs)], None
-    content = _content(first)
+    content = content_of(first)
     if content.startswith("#!"):
         return [f"{SCRIPT_FOLDER}/{first.name}"], (first.name, content)
     return [content], None
 
 
-def _content(heredoc: Heredoc) -> str:
-    """Return a here-document's text, leading tabs taken off where it asks for that."""
-    if not heredoc.chomp:
-        return heredoc.content
-    return "".join(line.lstrip("\t") for line in heredoc.content.splitlines(keepends=True))
-
-
-def _copy(instruction: Instruction, scope: _Scope) -> _Result:
+def _copy(instruction: Instruction, scope: Scope) -> _Result:
     values = [scope.expand(value, instruction) for value in instruction.values]
-    *sources, destination = values
+    *sources, destination = values or [""]  # none in the JSON form of an empty list
     written = {word for word in instruction.values if word.lstrip("0123456789").startswith("<<")}
     files = tuple((h.name, scope.expand_heredoc(h, instruction)) for h in instruction.heredocs)
     if files:
@@ -295,7 +219,7 @@ def _is_on(instruction: Instruction, flag: str) -> bool:
     return instruction.flag(flag) is not None and instruction.flag(flag) != "false"
 
 
-def _origin(instruction: Instruction, scope: _Scope) -> int | str | None:
+def _origin(instruction: Instruction, scope: Scope) -> int | str | None:
     name = instruction.flag("from")
     if not name:
         return None
@@ -305,7 +229,7 @@ def _origin(instruction: Instruction, scope: _Scope) -> int | str | None:
     return name  # of an instruction that a base image's ONBUILD carries
 
 
-def _workdir(instruction: Instruction, scope: _Scope) -> _Result:
+def _workdir(instruction: Instruction, scope: Scope) -> _Result:
     path = scope.expand(instruction.values[0], instruction)
     if not path.startswith("/"):  # an absolute path stays as it is written
         path = scope.absolute(path)
@@ -314,7 +238,7 @@ def _workdir(instruction: Instruction, scope: _Scope) -> _Result:
     return step, f"WORKDIR {path}"
 
 
-def _env(instruction: Instruction, scope: _Scope) -> _Result:
+def _env(instruction: Instruction, scope: Scope) -> _Result:
     found = {}  # one ENV sees the values from before it
     for name, value in zip(instruction.values[::2], instruction.values[1::2], strict=True):
         found[scope.expand(name, instruction)] = scope.expand(value, instruction)
@@ -324,7 +248,7 @@ def _env(instruction: Instruction, scope: _Scope) -> _Result:
     return None, "ENV " + " ".join(f"{name}={value}" for name, value in found.items())
 
 
-def _arg(instruction: Instruction, scope: _Scope) -> _Result:
+def _arg(instruction: Instruction, scope: Scope) -> _Result:
     words = [scope.expand(word, instruction) for word in instruction.values]
     for word in words:
         name, has_default, default = word.partition("=")
@@ -336,25 +260,25 @@ def _arg(instruction: Instruction, scope: _Scope) -> _Result:
     return None, f"ARG {' '.join(words)}"  # the defaults: what was given is nobody's business
 
 
-def _label(instruction: Instruction, scope: _Scope) -> _Result:
+def _label(instruction: Instruction, scope: Scope) -> _Result:
     pairs = zip(instruction.values[::2], instruction.values[1::2], strict=True)
     found = {scope.expand(n, instruction): scope.expand(v, instruction) for n, v in pairs}
     scope.config["Labels"] = {**(scope.config.get("Labels") or {}), **found}
     return None, "LABEL " + " ".join(f"{name}={value}" for name, value in found.items())
 
 
-def _expose(instruction: Instruction, scope: _Scope) -> _Result:
+def _expose(instruction: Instruction, scope: Scope) -> _Result:
     words = " ".join(scope.expand(value, instruction) for value in instruction.values).split()
     added = image_config.expose(scope.config, words)
     return None, f"EXPOSE map[{' '.join(f'{port}:{{}}' for port in added)}]"
 
 
-def _user(instruction: Instruction, scope: _Scope) -> _Result:
+def _user(instruction: Instruction, scope: Scope) -> _Result:
     scope.config["User"] = scope.expand(instruction.values[0], instruction)
     return None, f"USER {scope.config['User']}"
 
 
-def _volume(instruction: Instruction, scope: _Scope) -> _Result:
+def _volume(instruction: Instruction, scope: Scope) -> _Result:
     paths = [scope.expand(value, instruction) for value in instruction.values]
     if not all(paths):
         raise scope.error("VOLUME has an empty path.", instruction)
@@ -363,43 +287,43 @@ def _volume(instruction: Instruction, scope: _Scope) -> _Result:
     return None, f"VOLUME [{' '.join(paths)}]"
 
 
-def _command(instruction: Instruction, scope: _Scope) -> list[str]:
+def _command(instruction: Instruction, scope: Scope) -> list[str]:
     words = list(instruction.values)
     return words if instruction.json else [*image_config.shell(scope.config), *words]
 
 
-def _cmd(instruction: Instruction, scope: _Scope) -> _Result:
+def _cmd(instruction: Instruction, scope: Scope) -> _Result:
     scope.config["Cmd"] = _command(instruction, scope)
     scope.config["ArgsEscaped"] = True
     scope.command_is_set = True
     return None, f"CMD {image_config.quoted(scope.config['Cmd'])}"
 
 
-def _entrypoint(instruction: Instruction, scope: _Scope) -> _Result:
+def _entrypoint(instruction: Instruction, scope: Scope) -> _Result:
     scope.config["Entrypoint"] = _command(instruction, scope)
     if not scope.command_is_set:
         scope.config.pop("Cmd", None)  # the base's CMD belonged to the base's ENTRYPOINT
     return None, f"ENTRYPOINT {image_config.quoted(scope.config['Entrypoint'])}"
 
 
-def _shell(instruction: Instruction, scope: _Scope) -> _Result:
+def _shell(instruction: Instruction, scope: Scope) -> _Result:
     scope.config["Shell"] = list(instruction.values)
     return None, f"SHELL [{' '.join(instruction.values)}]"
 
 
-def _stopsignal(instruction: Instruction, scope: _Scope) -> _Result:
+def _stopsignal(instruction: Instruction, scope: Scope) -> _Result:
     scope.config["StopSignal"] = scope.expand(instruction.values[0], instruction)
     return None, f"STOPSIGNAL {scope.config['StopSignal']}"
 
 
-def _healthcheck(instruction: Instruction, scope: _Scope) -> _Result:
+def _healthcheck(instruction: Instruction, scope: Scope) -> _Result:
     flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in instruction.flags)
     found = image_config.healthcheck(flags, instruction.values, json_form=instruction.json)
     scope.config["Healthcheck"] = found
     return None, f"HEALTHCHECK {image_config.shown_healthcheck(found)}"
 
 
-def _onbuild(instruction: Instruction, scope: _Scope) -> _Result:
+def _onbuild(instruction: Instruction, scope: Scope) -> _Result:
     carried = instruction.onbuild
     assert carried is not None
     text = carried.original
@@ -409,7 +333,7 @@ def _onbuild(instruction: Instruction, scope: _Scope) -> _Result:
     return None, f"ONBUILD {text}"
 
 
-def _maintainer(instruction: Instruction, scope: _Scope) -> _Result:
+def _maintainer(instruction: Instruction, scope: Scope) -> _Result:
     scope.author = instruction.values[0]
     return None, f"MAINTAINER {instruction.values[0]}"
 

@@ -98,6 +98,9 @@ def run(
         stack.callback(remove_tree, folder)
         mounts, variables = _mounts(step, surroundings, folder, stack, tree)
         place = workspace.enter(deltas)
+        root = place.get("root")
+        if isinstance(root, Path):
+            _make_system_folders(root)
         stubs: list[str] = []
         if sandbox.kind == "chroot":
             mounts = stack.enter_context(lent(Path(str(place["root"])), mounts, stubs))
@@ -120,6 +123,8 @@ def run(
         raise LearnerError(
             f'process "{" ".join(step.argv)}" did not complete successfully: exit code: {code}',
         )
+    if isinstance(root, Path):
+        _empty_system_folders(root, tree)
     changes = workspace.leave(stubs, last=last)
     if changes.scratch is None and not changes.removed:
         return None
@@ -128,6 +133,27 @@ def run(
     delta = surroundings.snapshots.commit(changes.scratch, removed=changes.removed, owner=owner)
     workspace.committed(delta)
     return delta
+
+
+def _make_system_folders(root: Path) -> None:
+    """Make the folders that Docker mounts something on, and leaves in the image."""
+    for folder in _SYSTEM:
+        if not os.path.lexists(f"{root}{folder}"):
+            os.mkdir(f"{root}{folder}", 0o755)
+
+
+def _empty_system_folders(root: Path, tree: Tree) -> None:
+    """Remove what a command put into /dev, /proc and /sys where nothing is mounted on them."""
+    for folder in _SYSTEM:
+        for path, folders, files in os.walk(f"{root}{folder}", topdown=False):
+            for name in (*folders, *files):
+                place = f"{path}/{name}"
+                if tree.lookup(place[len(str(root)) :].strip("/")) is not None:
+                    continue
+                if os.path.isdir(place) and not os.path.islink(place):
+                    os.rmdir(place)
+                else:
+                    os.unlink(place)
 
 
 def _run(
@@ -199,7 +225,8 @@ def _mounts(
         if mount.kind == "tmpfs":
             mounts.append(_tmpfs(mount, place, surroundings.sandbox))
         elif mount.kind == "secret":
-            _secret(mount, place, surroundings.secrets, mounts, variables)
+            owners = surroundings.sandbox.keeps_owners
+            _secret(mount, place, surroundings.secrets, mounts, variables, keeps_owners=owners)
         elif mount.kind == "cache":
             source = stack.enter_context(_cache(mount, surroundings, tree))
             mounts.append(Mount(mount.target, str(source), read_only=mount.read_only))
@@ -228,6 +255,8 @@ def _secret(
     secrets: Mapping[str, bytes],
     mounts: list[Mount],
     variables: dict[str, str],
+    *,
+    keeps_owners: bool,
 ) -> None:
     content = secrets.get(mount.id)
     if content is None:
@@ -243,7 +272,7 @@ def _secret(
         handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mount.mode)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        if os.geteuid() == 0:
+        if keeps_owners:
             os.chown(place, mount.user, mount.group)
         mounts.append(Mount(mount.target, str(place), read_only=True))
 
@@ -265,7 +294,7 @@ def _cache(mount: RunMount, surroundings: Surroundings, tree: Tree) -> Iterator[
             if mount.origin is not None:
                 _materialize(mount, folder, surroundings)
             folder.chmod(mount.mode)
-            if os.geteuid() == 0:
+            if surroundings.sandbox.keeps_owners:
                 os.chown(folder, mount.user, mount.group)
         os.utime(folder)
         yield folder

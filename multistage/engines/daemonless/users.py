@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from multistage.engines.daemonless.sandbox import Identity
 from multistage.engines.daemonless.tree import Owner, Tree
 
 _MAX_ID = 2**32 - 2
+_NUMBER = re.compile("[0-9]{1,10}")
 
 
 class UnknownUserError(Exception):
@@ -38,7 +41,7 @@ def find_owner(text: str, tree: Tree) -> Owner:
         UnknownUserError: the image has no such user or group.
     """
     user, _, group = text.partition(":")
-    if user.isdigit() and not group:
+    if _NUMBER.fullmatch(user) and not group:
         if int(user) > _MAX_ID:
             raise UnknownUserError(f"{user} is no user's number")
         return int(user), int(user)
@@ -56,22 +59,26 @@ def home(user: int, tree: Tree) -> str:
 
 def _passwd(user: str, tree: Tree) -> tuple[int, int, str]:
     for fields in _lines(tree, "etc/passwd", 4):
-        if user in (fields[0], fields[2]) and fields[2].isdigit() and fields[3].isdigit():
+        if (
+            user in (fields[0], fields[2])
+            and _NUMBER.fullmatch(fields[2])
+            and _NUMBER.fullmatch(fields[3])
+        ):
             return int(fields[2]), int(fields[3]), fields[0]
     if user == "root":
         return 0, 0, ""
-    if not (user.isdigit() and int(user) <= _MAX_ID):
+    if not (_NUMBER.fullmatch(user) and int(user) <= _MAX_ID):
         raise UnknownUserError(f"unable to find user {user}: no matching entries in passwd file")
     return int(user), 0, ""
 
 
 def _group(group: str, tree: Tree) -> int:
     for fields in _lines(tree, "etc/group", 3):
-        if group in (fields[0], fields[2]) and fields[2].isdigit():
+        if group in (fields[0], fields[2]) and _NUMBER.fullmatch(fields[2]):
             return int(fields[2])
     if group == "root":
         return 0
-    if not (group.isdigit() and int(group) <= _MAX_ID):
+    if not (_NUMBER.fullmatch(group) and int(group) <= _MAX_ID):
         raise UnknownUserError(f"unable to find group {group}: no matching entries in group file")
     return int(group)
 
@@ -80,7 +87,7 @@ def _groups_of(name: str, tree: Tree) -> list[int]:
     return [
         int(fields[2])
         for fields in _lines(tree, "etc/group", 4)
-        if name in fields[3].split(",") and fields[2].isdigit()
+        if name in fields[3].split(",") and _NUMBER.fullmatch(fields[2])
     ]
 
 

@@ -73,7 +73,7 @@ class OverlayWorkspace:
         """Take overlayfs's marks for what was removed out of the upper folder."""
         del last
         remove_tree(self._scratch / "work")
-        _remove_stubs(self._scratch / "fs", stubs)
+        _remove_stubs(self._scratch / "fs", stubs, parents=True)
         removed = set(_marks(str(self._scratch / "fs")))
         if not removed and not any(os.scandir(self._scratch / "fs")):
             return Changes(None, frozenset())
@@ -115,8 +115,11 @@ def _is_opaque(path: str) -> bool:
     return False
 
 
-def _remove_stubs(root: Path, stubs: Iterable[str]) -> None:
-    """Remove what was made for mounts, where nothing was put into it, and folders left empty."""
+def _remove_stubs(root: Path, stubs: Iterable[str], *, parents: bool) -> None:
+    """Remove what was made for mounts, where nothing was put into it.
+
+    ``parents``: also the folders left empty, which only came along with what was in them.
+    """
     for stub in sorted(stubs, reverse=True):
         place = f"{root}/{stub.lstrip('/')}"
         try:
@@ -128,7 +131,7 @@ def _remove_stubs(root: Path, stubs: Iterable[str]) -> None:
         elif stat.S_ISCHR(status.st_mode) or status.st_size == 0:
             os.unlink(place)
         parent = os.path.dirname(place)
-        if parent != str(root) and not _is_opaque(parent):
+        if parents and parent != str(root) and not _is_opaque(parent):
             _remove_empty(parent)
 
 
@@ -171,7 +174,7 @@ class CopyWorkspace:
 
     def leave(self, stubs: Iterable[str], *, last: bool) -> Changes:
         """Copy what changed into a folder of its own; move it where nobody needs it here."""
-        _remove_stubs(self._root, stubs)
+        _remove_stubs(self._root, stubs, parents=False)
         after = dict(_signatures(str(self._root)))
         changed = [path for path, seen in after.items() if self._before.get(path) != seen]
         removed = _topmost(path for path in self._before if path not in after)

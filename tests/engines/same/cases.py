@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CASES = Path(__file__).parent
-NAMES = sorted(folder.name for folder in CASES.iterdir() if (folder / "Dockerfile").is_file())
+CONFIG_ALONE = ("scratch-config", "scratch-settings")
+_NOT_AMONG_THE_OTHERS = {"address", *CONFIG_ALONE}
+NAMES = sorted(
+    folder.name
+    for folder in CASES.iterdir()
+    if (folder / "Dockerfile").is_file() and folder.name not in _NOT_AMONG_THE_OTHERS
+)
+SERVED = b"served\n"
 BASE = "same-base"
 ONBUILD_BASE = "same-onbuild"
 
@@ -151,6 +158,7 @@ def _member(
 
 OPTIONS: dict[str, Options] = {
     "add-archives": Options(prepare=_archives),
+    "alone/add-xz": Options(prepare=_archives),
     "arg-build-args": Options(
         build_args={"BASE": BASE, "GIVEN": "given", "BARE": "bare", "EMPTY": "", "UNDECLARED": "x"}
     ),
@@ -165,3 +173,58 @@ OPTIONS: dict[str, Options] = {
     "mount-secret": Options(secret=b"s3cret-of-the-case"),
     "target": Options(target="second"),
 }
+
+# What the other sandboxes cannot do, by case, and why: building such a case is refused or fails.
+REFUSED: dict[str, dict[str, str]] = {
+    "chroot": {
+        "network-none": "a chroot has no network of its own",
+        "special-devices": "a device would lead out of a chroot, so mknod is not allowed in it",
+    },
+    "user-namespaces": {"special-devices": "the kernel wants the machine's own root for mknod"},
+    "proot": {"network-none": "proot has no network of its own"},
+}
+
+# And the files that differ because commands wrote what they saw: a case's name, the files.
+_Differing = dict[str, tuple[str, ...]]
+# overlayfs copies one name alone of a file that changes or gets another name, and so parts hard
+# links to files of lower layers. A copy of all files does not, and is the more faithful one.
+_COPIES: _Differing = {
+    "copy-hard-links": ("all/first", "all/second", "all/sub/third", "all/third"),
+    "special-files": ("second", "sub/third"),
+}
+# Neither has a file system of its own in /dev, nor a host name of its own.
+_NO_NAMESPACES: _Differing = {"devices-and-system": ("devices", "host")}
+# One user owns all files there, and a process has one group: nothing else can be shown to it.
+_ONE_USER: _Differing = {
+    "mount-bind": ("tools",),
+    "mount-cache": ("listed",),
+    "mount-secret": ("target",),
+    "run-on-scratch": ("three",),
+    "run-shell": ("identity",),
+    "user": (
+        "tmp/app-extra-id", "tmp/app-id", "tmp/app-number-id", "tmp/group-only", "tmp/number-id",
+        "tmp/numbers-id", "tmp/other-id",
+    ),
+    "workdir-user": ("tmp/seen", "tmp/who"),
+}  # fmt: skip
+# proot needs variables of its own, and what it runs inherits them.
+_VARIABLES: _Differing = {
+    "arg-build-args": ("environment",),
+    "arg-platform": ("environment",),
+    "env-forms": ("environment",),
+    "run-shell": ("environment", "identity"),
+}
+DIFFERING: dict[str, _Differing] = {
+    "chroot": {**_COPIES, **_NO_NAMESPACES},
+    "user-namespaces": _ONE_USER,
+    "proot": {**_COPIES, **_NO_NAMESPACES, **_ONE_USER, **_VARIABLES},
+}
+
+# What no two builds of a lab have alike, not even two of Docker.
+VOLATILE: tuple[str, ...] = (
+    "root/.npm/*",  # npm's cache and logs: named by the time of day, and they hold it
+    "tmp/node-compile-cache/*",  # V8's compiled code: what was hot when the process ended
+    "root/.cache/go-build/*-a",  # Go's notes on its cache hold the time of day
+    "root/.cache/go-build/trim.txt",  # and so does this one
+    "root/.config/go/telemetry/*",  # counters, and a day of the week that is drawn by lot
+)

@@ -79,7 +79,7 @@ def read_image(archive: Path) -> Image:
         (entry,) = json.loads(_read(tar, "manifest.json"))
         document = json.loads(_read(tar, entry["Config"]))
         tree = _Tree()
-        for layer in entry["Layers"]:
+        for layer in entry["Layers"] or ():  # Docker writes null for none
             tree.begin()
             with _opened(tar, layer) as opened:
                 for member in opened:
