@@ -84,6 +84,8 @@ def faults(engine: DaemonlessEngine) -> list[str]:
         for path in shop.snapshots.folder.glob(pattern)
     ]
     left += [str(path) for path in shop.store.folder.rglob(".*")]
+    records = shop.snapshots.folder.glob("steps/[!.]*.json")  # written after their deltas
+    left += [record.name for record in records if shop.snapshots.cached(record.stem) is None]
     return [*shop.store.verify(), *shop.snapshots.verify(), *left]
 
 

@@ -205,6 +205,7 @@ def a_small_stage(folder: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_whatever_is_damaged_is_repaired_or_said(tmp_path: Path) -> None:
     context = a_small_stage(tmp_path / "context")
     good = engine_in(tmp_path / "good")

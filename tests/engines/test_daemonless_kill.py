@@ -70,6 +70,7 @@ def killed_after(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("kind", "kills"),
     [("root", KILLS), ("chroot", FEWER_KILLS), ("user-namespaces", FEWER_KILLS),

@@ -37,7 +37,7 @@ from multistage.errors import LearnerError, MachineError
 from multistage.labs import ROOT
 from tests.engines.conftest import HOSTS
 from tests.engines.same import cases
-from tests.engines.same.flat import Image, read_image
+from tests.engines.same.flat import PAST, Image, read_image
 from tests.machine import debian
 
 pytestmark = pytest.mark.docker
@@ -100,6 +100,10 @@ def built(engine: Engine, name: str, tmp_path: Path, **more: Any) -> Image:
     if not folder.exists():
         shutil.copytree(cases.CASES / name, folder, symlinks=True)
         options.prepare(folder)
+        for place, folders, files in os.walk(folder, topdown=False):
+            for file in (*folders, *files):
+                os.utime(f"{place}/{file}", (PAST, PAST), follow_symlinks=False)
+        os.utime(folder, (PAST, PAST))
     secrets: tuple[str, ...] = ()
     if options.secret is not None:
         (tmp_path / "secret").write_bytes(options.secret)
@@ -111,6 +115,8 @@ def built(engine: Engine, name: str, tmp_path: Path, **more: Any) -> Image:
         options.target,
         {**options.build_args, **more.get("build_args", {})},
         secrets,
+        # Docker's cache counts files by content: it would bring those of another time.
+        no_cache=engine.name == "docker",
     )
     identifier = engine.build(request)
     archive = save(engine, identifier, tmp_path / f"{engine.name}.tar")
@@ -189,6 +195,47 @@ def test_add_fetches_what_docker_fetches(
         ours = built(engines["root"], "address", tmp_path, **arguments)
     found = differences(ours, theirs)
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("text", cases.FAILING)
+def test_what_docker_refuses_is_refused(
+    text: str, docker_engine: DockerEngine, engines: dict[str, Engine], tmp_path: Path
+) -> None:
+    request = short(text, tmp_path)
+    for engine in (docker_engine, engines["root"]):
+        with pytest.raises(LearnerError):
+            engine.build(request)
+
+
+@pytest.mark.parametrize("text", cases.STRICTER)
+def test_what_docker_gets_wrong_without_a_word_is_refused(
+    text: str, docker_engine: DockerEngine, engines: dict[str, Engine], tmp_path: Path
+) -> None:
+    request = short(text, tmp_path)
+    docker_engine.build(request)
+    with pytest.raises(LearnerError):
+        engines["root"].build(request)
+
+
+@pytest.mark.parametrize("text", cases.LENIENT)
+def test_what_docker_lets_pass_gives_the_same_image(
+    text: str, docker_engine: DockerEngine, engines: dict[str, Engine], tmp_path: Path
+) -> None:
+    request, images = short(text, tmp_path), []
+    for engine in (engines["root"], docker_engine):
+        images.append(read_image(save(engine, engine.build(request), tmp_path / engine.name)))
+    found = differences(*images)
+    assert not found, "\n".join(found)
+
+
+def short(text: str, folder: Path) -> BuildRequest:
+    """Return how to build a Dockerfile of a few lines over a small context."""
+    context = folder / "context"
+    (context / "folder" / "taken").mkdir(parents=True)
+    (context / "one").write_text("one\n", "utf-8")
+    (context / "two").write_text("two\n", "utf-8")
+    (context / "Dockerfile").write_text(f"FROM {cases.BASE}\n{text}\n", "utf-8")
+    return BuildRequest(context, context / "Dockerfile", "multistage/same:short")
 
 
 @contextmanager

@@ -204,7 +204,7 @@ def test_the_history_names_the_args_of_a_run() -> None:
 
 
 def test_paths_start_at_the_working_folder() -> None:
-    found = steps("FROM x\nWORKDIR /a\nWORKDIR b/../c\nCOPY x .\nCOPY y z /d\nRUN e\n")
+    found = steps("FROM x\nWORKDIR /a\nWORKDIR b/../c\nCOPY x .\nCOPY y z /d/\nRUN e\n")
     assert [s.path for s in found if isinstance(s, WorkdirStep)] == ["/a", "/a/c"]
     assert [s.destination for s in found if isinstance(s, CopyStep)] == ["/a/c/", "/d/"]
     assert found[-1].folder == "/a/c"
@@ -263,6 +263,9 @@ def test_what_is_planned_does_not_change_the_base() -> None:
         ("RUN --mount=type=tmpfs,target=/x,size=1x a", "is no size"),
         ("RUN --mount=type=cache,target=/x,sharing=y a", "sharing=y is none of"),
         ("RUN --mount=type=cache,target=/x,mode=9 a", "--mount="),
+        ("RUN --mount=type=cache,target=/x,rw=maybe a", "neither true nor false"),
+        ("RUN --mount=type=cache,target=/x,uid=-5 a", "out of range"),
+        ("RUN --mount=type=cache,target=/x,mode=-1 a", "out of range"),
         ("RUN --mount=type=cach,target=/x a", "no type cach"),
         ("RUN --mount=type=cache,targt=/x a", "no option targt"),
         ("WORKDIR ${V:?is needed}", "is needed"),

@@ -35,6 +35,15 @@ _ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\
 _QUOTE = '"'
 _ASCII = 0x7F
 _BASIC_PLANE = 0x10000
+_NUMBER = re.compile("[0-9]{1,3}")
+_MAX_SIGNAL = 64
+# https://man7.org/linux/man-pages/man7/signal.7.html
+_SIGNALS = frozenset([
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL",
+    "INT", "IO", "IOT", "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT",
+    "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU",
+    "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+])  # fmt: skip
 _MAX_PORT = 65535
 _MAX_PORTS = 1000  # of one range
 
@@ -121,6 +130,8 @@ def healthcheck(
     """
     kind = values[0].upper()
     if kind == "NONE":
+        if len(values) > 1:
+            raise ConfigError("NONE takes nothing behind it")
         return {"Test": ["NONE"]}
     test = ["CMD", *values[1:]] if json_form else ["CMD-SHELL", " ".join(values[1:])]
     found: dict[str, Any] = {"Test": test}
@@ -133,6 +144,8 @@ def healthcheck(
     for flag, name in names.items():
         if flags.get(flag):
             found[name] = nanoseconds(flags[flag])
+            if 0 < found[name] < _UNITS["ms"]:
+                raise ConfigError(f"--{flag}={flags[flag]} is less than a millisecond")
     if flags.get("retries"):
         if not re.fullmatch("[0-9]{1,9}", flags["retries"]):
             raise ConfigError(f"--retries={flags['retries']} is no number")
@@ -152,6 +165,18 @@ def nanoseconds(text: str) -> int:
     if not parts or "".join(f"{number}{unit}" for number, unit in parts) != text:
         raise ConfigError(f"{text} is no duration: write 30s, or 1m30s")
     return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def check_signal(name: str) -> None:
+    """Refuse what is no signal of Linux: a number, or a name with or without ``SIG``.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if _NUMBER.fullmatch(name) and 0 < int(name) <= _MAX_SIGNAL:
+        return
+    if name.upper().removeprefix("SIG").partition("+")[0].partition("-")[0] not in _SIGNALS:
+        raise ConfigError(f"{name} is no signal")
 
 
 def quoted(words: Sequence[str]) -> str:

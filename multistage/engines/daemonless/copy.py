@@ -54,7 +54,7 @@ def select(step: CopyStep, origin: Tree) -> tuple[Selected, ...]:
     for source in step.sources:
         pivot, pattern = _pivot(source) if step.parents else ("", source)
         places = list(_places(pattern, origin, deep=step.parents))
-        if not places:
+        if not places and not has_wildcard(source):  # BuildKit lets a pattern match nothing
             raise LearnerError(
                 f"{source} is not there to be copied.",
                 mend="Paths of COPY start at the build context, and .dockerignore may leave it out."
@@ -169,8 +169,6 @@ def copy(step: CopyStep, selected: tuple[Selected, ...], below: Tree, writer: De
     base = Tree([]) if step.link else below
     try:
         destination, is_folder = _destination(step, base)
-        if is_folder and not selected:
-            writer.make_folders(destination, owner or ROOT_OWNER)
         for name, content in step.files:
             place = posixpath.join(destination, name) if is_folder else destination
             chosen = _FILE_MODE if mode is None else mode
@@ -225,6 +223,8 @@ def _copy_one(
         place = posixpath.join(target, below).strip("/")
         if entry is top and entry.is_folder and not parents:
             writer.make_folders(place, owner or ROOT_OWNER)
+            if entry.path:  # the top of a build context or a stage has no time of its own
+                writer.date_folder(place, entry.status.st_mtime_ns)
             continue
         writer.put(entry, place, owner, mode)
 

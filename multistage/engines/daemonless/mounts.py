@@ -75,7 +75,10 @@ def read_mount(text: str, folder: str, instruction: Instruction, model: Dockerfi
         )
     if kind not in KINDS:
         raise error(f"RUN --mount knows no type {kind}.", did_you_mean(kind, KINDS))
-    options = _read_write(kind, options)
+    try:
+        options = _read_write(kind, options)
+    except ValueError as fault:
+        raise error(f"RUN --mount={text}: {fault}.") from fault
     for name in options:
         if name not in _OPTIONS[kind]:
             mend = did_you_mean(name, sorted(_OPTIONS[kind]))
@@ -125,9 +128,9 @@ def _mount(kind: str, options: dict[str, str], folder: str, origin: int | str | 
         read_only=not writable[kind],
         sharing=options.get("sharing", "shared"),
         size=_size(options.get("size", "0")),
-        mode=int(options.get("mode") or ("0400" if kind == "secret" else "0755"), 8),
-        user=int(options.get("uid", "0")),
-        group=int(options.get("gid", "0")),
+        mode=_number(options.get("mode") or ("0400" if kind == "secret" else "0755"), 8, 0o7777),
+        user=_number(options.get("uid", "0")),
+        group=_number(options.get("gid", "0")),
         required=_is_true(options.get("required", "false")),
         variable=options.get("env", ""),
     )
@@ -137,6 +140,13 @@ def _is_true(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", ""):
         raise ValueError(f"{text} is neither true nor false")
     return text.lower() in ("true", "1", "")
+
+
+def _number(text: str, base: int = 10, most: int = 2**32 - 2) -> int:
+    number = int(text, base)
+    if not 0 <= number <= most:
+        raise ValueError(f"{text} is out of range")
+    return number
 
 
 def _size(text: str) -> int:

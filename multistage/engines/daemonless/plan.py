@@ -188,11 +188,7 @@ def _copy(instruction: Instruction, scope: Scope) -> _Result:
     if not sources and not files:
         raise scope.error(f"{instruction.keyword} has nothing to copy.", instruction)
     target = scope.absolute(destination)
-    if (
-        destination.endswith(("/", "/."))
-        or destination in (".", "")
-        or len(sources) + len(files) > 1
-    ):
+    if destination.endswith(("/", "/.")) or destination in (".", ""):
         target = f"{target.rstrip('/')}/"
     flags = {
         name: scope.expand(instruction.flag(name) or "", instruction)
@@ -312,7 +308,9 @@ def _shell(instruction: Instruction, scope: Scope) -> _Result:
 
 
 def _stopsignal(instruction: Instruction, scope: Scope) -> _Result:
-    scope.config["StopSignal"] = scope.expand(instruction.values[0], instruction)
+    name = scope.expand(instruction.values[0], instruction)
+    image_config.check_signal(name)
+    scope.config["StopSignal"] = name
     return None, f"STOPSIGNAL {scope.config['StopSignal']}"
 
 

@@ -71,6 +71,10 @@ class DeltaWriter:
         self._give(path, owner)
         self._folders[path] = (mode, modified)
 
+    def date_folder(self, path: str, modified: int) -> None:
+        """Give a folder of this delta the time of what is copied into it."""
+        self._folders[path] = (self._folders[path][0], modified)
+
     def next_source(self) -> None:
         """Begin another source of a COPY: files are hard links to others of the same one only."""
         self._links.clear()

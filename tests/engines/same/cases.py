@@ -228,3 +228,55 @@ VOLATILE: tuple[str, ...] = (
     "root/.cache/go-build/trim.txt",  # and so does this one
     "root/.config/go/telemetry/*",  # counters, and a day of the week that is drawn by lot
 )
+
+# What a learner may write and no engine builds. The context: one, two, and folder/taken/.
+FAILING = (
+    "RUN touch /file\nCOPY folder /file",
+    "RUN touch /file\nCOPY one /file/",
+    "RUN touch /taken\nCOPY folder /",
+    "RUN mkdir /one\nCOPY . /",
+    "RUN ln -s /etc /taken\nCOPY folder /",
+    "COPY one folder /x",
+    "COPY no-such-file /x",
+    "COPY --from=0 /no-such /x",
+    "RUN touch /file\nWORKDIR /file",
+    "USER nobody-such\nRUN true",
+    "RUN --mount=source=no-such,target=/x true",
+    "RUN --mount=type=secret,id=absent,required=true true",
+    "RUN --mount=type=no-such,target=/x true",
+    "RUN exit 3",
+    'RUN ["no-such-program"]',
+    "EXPOSE abc",
+    "EXPOSE 70000",
+    "EXPOSE 80/icmp",
+    "EXPOSE 90-80",
+    "STOPSIGNAL NO-SUCH",
+    "HEALTHCHECK --interval=1 CMD true",
+    "HEALTHCHECK --interval=0.5ms CMD true",
+    "HEALTHCHECK --interval=-1s CMD true",
+    "HEALTHCHECK --retries=-1 CMD true",
+    "HEALTHCHECK --retries=x CMD true",
+    "HEALTHCHECK NONE true",
+    'VOLUME [""]',
+    "ENV A=${NO_SUCH:?is needed}",
+    "ONBUILD ONBUILD RUN true",
+)
+
+# What Engine 26 builds and this engine refuses on purpose, with what to do instead.
+STRICTER = (
+    "COPY --chown=nobody-such one /x",  # Docker gives the file to root and says nothing
+    "COPY --chown=app:nobody-such one /x",
+    "COPY --chmod=u+x one /x",  # Docker 26 takes no notice of it; later releases honour it
+)
+# What looks as if it could not be built, and is. The same context.
+LENIENT = (
+    "COPY one two /x",
+    "COPY no-such-* /x",
+    "COPY no-such-* one /x/",
+    "COPY no-such-* /x/",
+    "RUN mkdir /x\nCOPY one two /x",
+    "USER nobody-such\nWORKDIR /x",
+    "WORKDIR $EMPTY\nRUN pwd > /where",
+    "USER $EMPTY",
+    "COPY <<EOF <<EOF /x\nEOF\nEOF",
+)

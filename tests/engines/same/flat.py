@@ -21,6 +21,7 @@ import zstandard
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
 _XATTR = "SCHILY.xattr."
+PAST = 1_000_000_000  # the time of all that the cases' contexts hold
 _BLOCK = 1 << 20
 _SHOWN = 500  # bytes; such a file is compared as it is, so that a difference can be read
 _KINDS = {
@@ -46,6 +47,7 @@ class File:
     device: tuple[int, int] = (0, 0)
     size: int = 0
     content: str = ""
+    time: int = 0
     attributes: tuple[tuple[str, str], ...] = ()
     linked: frozenset[str] = frozenset()
 
@@ -59,6 +61,9 @@ class File:
             "device": self.device,
             "content": self.content,
             "attributes": self.attributes,
+            # A file of the build context keeps its time; the times of a build are its own. Those
+            # of folders change while Docker's client sends what is in them, or not.
+            "time": self.time if self.time == PAST and self.kind != "folder" else None,
             "hard links": sorted(self.linked),
         }
 
@@ -162,6 +167,7 @@ class _Tree:
             device=(member.devmajor, member.devminor) if member.isdev() else (0, 0),
             size=size,
             content=content,
+            time=int(member.mtime),
             attributes=tuple(
                 sorted(
                     (name.removeprefix(_XATTR), value)
