@@ -102,7 +102,7 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
     argv = None if command.argv is None else list(command.argv)
     kind = sandbox.kind
     if kind == "proot" and argv is not None:
-        argv = _proot(command, argv)
+        argv = _proot(command, argv, merged)
     dropped = _LEAD_OUT_OF_CHROOT if kind == "chroot" else ()
     environment = dict(command.environment)
     if kind == "proot":
@@ -131,16 +131,17 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
     }
 
 
-def _proot(command: Command, argv: list[str]) -> list[str]:
-    """Return the command line of proot: proot(1)."""
+def _proot(command: Command, argv: list[str], shared: Path) -> list[str]:
+    """Return the command line of proot, see proot(1). ``shared`` becomes ``/dev/shm``."""
     identity = f"{command.identity.user}:{command.identity.group}"
     line = [shutil.which("proot") or "proot", "-r", str(command.root), "-i", identity]
     for path in ("/proc", "/sys", *(f"/dev/{name}" for name in _HOST_DEVICES)):
         if os.path.exists(path):
             line += ["-b", path]
+    line += ["-b", f"{shared}:/dev/shm"]  # the machine's own is none of the command's business
     for mount in command.mounts:
         line += ["-b", f"{mount.source}:{mount.target}"]
     return [*line, "-w", command.folder, *argv]
 
 
-_HOST_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")
+_HOST_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
