@@ -11,11 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import docker
 import pytest
 
 from multistage.engines.docker import DockerEngine
 from multistage.labs import labs
-from tests.engines.binder_pod import HOME, MEMORY, SERVER, Pod, pod, wait_for
+from tests.engines.binder_pod import HOME, MEMORY, SERVER, Pod, pod, variables, wait_for
 from tests.notebooks.course import NOTEBOOKS, ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 _TOKEN = secrets.token_hex(16)
 _INSTALL_SECONDS = 900
 _CELL_SECONDS = 600
+# What a machine allows on which nobody has locked user namespaces away.
+_OPEN = ["no-new-privileges", "seccomp=unconfined", "apparmor=unconfined"]
 _NOTEBOOKS = [path.name for path in NOTEBOOKS]
 
 
@@ -52,6 +55,16 @@ def binder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
         print(running.logs())
         yield running
         print(f"memory that cannot be reclaimed, at the highest: {running.memory / 1e6:.0f} MB")
+
+
+@pytest.fixture(scope="module")
+def installed(binder: Pod) -> Iterator[str]:
+    """Return an image of the pod as it is once everything is installed."""
+    image = str(binder.container.commit(repository="multistage-tests/binder-installed").id)
+    yield image
+    client = docker.from_env()
+    client.images.remove(image, force=True)
+    client.close()
 
 
 def test_the_server_is_repo2dockers_own_and_opens_the_first_notebook_beside_a_dockerfile(
@@ -108,18 +121,56 @@ def test_a_notebook_runs_to_its_end(binder: Pod, name: str) -> None:
     notebook: Any = json.loads(binder.read(f"notebooks/{name}"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in cells)
-    assert not [o for cell in cells for o in cell["outputs"] if o["output_type"] == "stream"]
+    assert not [o for cell in cells for o in cell["outputs"] if o.get("name") == "stderr"]
     assert "daemonless engine, proot sandbox" in json.dumps(notebook)
 
 
 @pytest.mark.parametrize("lab", [lab.name for lab in labs(ROOT)])
-def test_every_check_of_a_lab_passes(binder: Pod, lab: str) -> None:
+def test_every_check_that_a_pod_allows_passes(binder: Pod, lab: str) -> None:
     code, said = binder.run("multistage", "check", lab, "--json")
     found = json.loads(said[said.index("{") :])
     for check in found["checks"]:
         print(f"{check['id']}: {check['message']} {check['hint']}")
     assert (code, found["passed"]) == (0, True)
-    assert all(check["passed"] for check in found["checks"])
+    # A pod may refuse nginx its port 80. That is the machine's doing, and is said as such.
+    failed = [check for check in found["checks"] if not check["passed"]]
+    assert all(not c["required"] and c["message"].startswith("Not checked") for c in failed), failed
+
+
+@pytest.mark.parametrize(
+    ("kind", "rights"),
+    [
+        # The namespaces of a user, in a container whose files overlayfs cannot use: copies.
+        ("user-namespaces", {"user": "1000:1000", "cap_drop": ["ALL"], "security_opt": _OPEN}),
+        # Root in an ordinary container: no mounts, no namespaces.
+        ("chroot", {"user": "0:0"}),
+    ],
+)
+@pytest.mark.parametrize("lab", [lab.name for lab in labs(ROOT)])
+def test_a_lab_is_built_and_right_in_another_sandbox(
+    installed: str, lab: str, kind: str, rights: dict[str, Any]
+) -> None:
+    client = docker.from_env(timeout=900)
+    container = client.containers.run(
+        installed,
+        [f"{HOME}/.venv/bin/multistage", "check", lab, "--json"],
+        entrypoint=[],
+        environment={**variables(), "MULTISTAGE_SANDBOX": kind},
+        network_mode="host",
+        working_dir=HOME,
+        detach=True,
+        **rights,
+    )
+    try:
+        status = container.wait(timeout=900)
+        said = container.logs(stdout=True, stderr=False).decode("utf-8", "replace")
+        assert status["StatusCode"] == 0, container.logs().decode("utf-8", "replace")[-3000:]
+        found = json.loads(said)
+        assert found["passed"]
+        assert all(check["passed"] for check in found["checks"])
+    finally:
+        container.remove(force=True)
+        client.close()
 
 
 def test_no_process_is_left_and_the_memory_sufficed(binder: Pod) -> None:

@@ -169,6 +169,7 @@ class Machine:
         if phase.engine:
             environment.update(self._main_engine())
         if phase.all_engines and debian.is_debian_root():
+            debian.install("proot")  # the sandbox of where nothing else works
             for name in engines.KINDS:
                 self._engine(name)
         if phase.engine:
