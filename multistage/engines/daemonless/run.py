@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from multistage.engines.daemonless import config as image_config
@@ -64,7 +64,8 @@ def run_key(step: RunStep, surroundings: Surroundings) -> list[object]:
             taken = _taking(mount)
             content = digest(taken, select(taken, surroundings.origin(mount.origin)))
         origin = mount.origin if isinstance(mount.origin, str) else ""
-        mounts.append([mount.kind, mount.target, mount.source, origin, mount.id, content])
+        known = asdict(replace(mount, origin=origin))  # of a secret its name, never its content
+        mounts.append([known, content])
     return [
         "RUN", step.argv, sorted(step.environment.items()), step.folder, step.user,
         step.network == _NO_NETWORK, mounts, step.script,
@@ -290,14 +291,24 @@ def _cache(mount: RunMount, surroundings: Surroundings, tree: Tree) -> Iterator[
     shared = mount.sharing == "shared" and surroundings.sandbox.kind != "chroot"
     with locked(caches / f"{folder.name}.lock", shared=shared):
         if not folder.exists():
-            folder.mkdir(parents=True)
-            if mount.origin is not None:
-                _materialize(mount, folder, surroundings)
-            folder.chmod(mount.mode)
-            if surroundings.sandbox.keeps_owners:
-                os.chown(folder, mount.user, mount.group)
+            _make_cache(mount, folder, surroundings)
         os.utime(folder)
         yield folder
+
+
+def _make_cache(mount: RunMount, folder: Path, surroundings: Surroundings) -> None:
+    """Make a cache mount's folder, whole or not at all."""
+    aside = Path(tempfile.mkdtemp(prefix="cache-", dir=surroundings.session))
+    if mount.origin is not None:
+        _materialize(mount, aside, surroundings)
+    aside.chmod(mount.mode)
+    if surroundings.sandbox.keeps_owners:
+        os.chown(aside, mount.user, mount.group)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another build was first
+            raise
 
 
 def _bound(mount: RunMount, place: Path, surroundings: Surroundings) -> Path:

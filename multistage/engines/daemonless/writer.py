@@ -190,14 +190,20 @@ def copy_file(source: str, target: str, size: int) -> None:
         writing = os.open(target, _NEVER, 0o600)
         try:
             if size <= _SMALL:
-                while data := os.read(reading, _SMALL):
-                    os.write(writing, data)
+                _copy_small(reading, writing)
             else:
                 _copy_large(reading, writing)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
+
+
+def _copy_small(reading: int, writing: int) -> None:
+    while data := os.read(reading, _SMALL):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(writing, view) :]
 
 
 def _copy_large(reading: int, writing: int) -> None:
@@ -209,10 +215,7 @@ def _copy_large(reading: int, writing: int) -> None:
         os.lseek(reading, 0, os.SEEK_SET)
         os.ftruncate(writing, 0)
         os.lseek(writing, 0, os.SEEK_SET)
-        while data := os.read(reading, _SMALL):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(writing, view) :]
+        _copy_small(reading, writing)
 
 
 def copy_attributes(source: str, target: str) -> None:

@@ -29,6 +29,7 @@ _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 _SIGNALLED = 128
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 
 
@@ -46,15 +47,19 @@ def main() -> None:
     kernel.adopt_orphans()
     with _reporting(spec["status"], "the namespaces"):
         _enter_namespaces(spec)
+    # Between the fork and the handlers below a signal would end us alone, and nobody the command.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         _child(spec)
     if spec["forward"]:
         # The namespace's second process: it ends with the first, which is the command.
         listener, port = spec["forward"]
         forwarding.start(listener, port, spec["proxy"])
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, lambda *_: _kill(child))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     if spec["kind"] == "proot":
         _end_leftovers(child, spec["status"])
     code = _wait_for(child)

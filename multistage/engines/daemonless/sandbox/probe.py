@@ -68,16 +68,18 @@ def _first_that_works(sandboxes: list[Sandbox]) -> tuple[Sandbox | None, str]:
 
 def _trial(sandbox: Sandbox, command: Command | None) -> str:
     """Enter a sandbox and leave; return what went wrong, empty if nothing did."""
-    with _folder(cache_folder()) as folder:
-        said: list[bytes] = []
-        try:
+    said: list[bytes] = []
+    try:
+        with _folder(cache_folder()) as folder:
             process = sandbox.start(command or _nothing(sandbox, folder), folder)
             code = follow(process, said.append)
-        except SandboxError as error:
-            return f"The kernel refuses {error.step}: {error.reason}."
-        if code:
-            return f"It ends with exit code {code}: {b''.join(said).decode('utf-8', 'replace')}"
-        return ""
+    except SandboxError as error:
+        return f"The kernel refuses {error.step}: {error.reason}."
+    except OSError as error:
+        return f"The cache folder cannot be used: {error}."
+    if code:
+        return f"It ends with exit code {code}: {b''.join(said).decode('utf-8', 'replace')}"
+    return ""
 
 
 def _nothing(sandbox: Sandbox, folder: Path) -> Command:

@@ -23,7 +23,8 @@ class Process:
     """
 
     def __init__(self, process: subprocess.Popen[bytes], status: int, merged: Path) -> None:
-        self._process, self._status, self._merged = process, status, merged
+        self._process, self._merged = process, merged
+        self._status: int | None = status
         self.stubs: list[str] = []
 
     @property
@@ -46,7 +47,10 @@ class Process:
         Raises:
             SandboxError: the sandbox could not be made.
         """
-        with os.fdopen(self._status, "rb", closefd=True) as status:
+        # Closed once only: another thread may be given the same number a moment later.
+        number, self._status = self._status, None
+        assert number is not None
+        with os.fdopen(number, "rb") as status:
             said = [json.loads(line) for line in status]
         code = self._process.wait()
         self._clean_up()
@@ -76,8 +80,9 @@ class Process:
                 self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
-        with suppress(OSError):
+        if self._status is not None:
             os.close(self._status)
+            self._status = None
         self._clean_up()
 
     def _clean_up(self) -> None:
