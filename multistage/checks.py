@@ -15,7 +15,7 @@ from typing import Any
 
 from multistage.builds import Build, read_image
 from multistage.engines import Engine, RunningContainer
-from multistage.errors import LearnerError
+from multistage.errors import LearnerError, NotPossibleHereError
 from multistage.images import ImageArchive
 from multistage.labs import LabFolder, Request
 from multistage.units import megabytes
@@ -127,21 +127,26 @@ def _answers(engine: Engine, lab: LabFolder, build: Build) -> Iterator[CheckResu
             wait_until_it_answers(container)
             for request in lab.requests:
                 if request.needs_network and upstream is None:
-                    yield _unchecked(request)
+                    yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
                 else:
                     yield _answer_result(request, ask(container.address, request.path))
+    except NotPossibleHereError as error:
+        for request in lab.requests:
+            yield _unchecked(request, error.what, error.mend)
     except LearnerError as error:
         hint = start_hint(error.what) if start_hint(error.what) != _START_HINT else error.mend
         yield CheckResult("starts", "The container starts", True, False, error.what, hint)
         yield from (_unasked(request) for request in lab.requests)
 
 
-def _unchecked(request: Request) -> CheckResult:
+_NO_UPSTREAM = "no HTTPS address can be reached from this machine."
+_CONNECT = "Connect the machine to a network and check again."
+
+
+def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
     return CheckResult(
-        f"answers-{request.path}", request.why, False, False,
-        "Not checked: no HTTPS address can be reached from this machine.",
-        "Connect the machine to a network and check again.",
-    )  # fmt: skip
+        f"answers-{request.path}", request.why, False, False, f"Not checked: {why}", hint
+    )
 
 
 def _unasked(request: Request) -> CheckResult:

@@ -47,3 +47,7 @@ class MachineError(CourseError):
     """The machine falls short: no engine, no network, no disk space."""
 
     exit_code = 3
+
+
+class NotPossibleHereError(MachineError):
+    """A check needs what this machine does not allow: it is left out, not failed."""

@@ -14,7 +14,7 @@ from multistage import labs
 from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
-from multistage.errors import LearnerError, UsageError
+from multistage.errors import LearnerError, NotPossibleHereError, UsageError
 from multistage.images import Folder, final_files, folders, left_behind
 from multistage.progress import BuildProgress
 from multistage.text import plain
@@ -211,6 +211,8 @@ class Lab:
             with self.engine.run(self._image(which), self.folder.port, environment) as container:
                 checks.wait_until_it_answers(container)
                 answer: Answer = checks.ask(container.address, path)
+        except NotPossibleHereError as error:
+            return Shown(f"Not asked: {error.what}\n{error.mend}")
         except LearnerError as error:
             return Shown(error.what)
         text = answer.text.strip()

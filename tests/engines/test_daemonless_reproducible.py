@@ -15,7 +15,7 @@ DOCKERFILE = """\
 FROM nginx:alpine
 WORKDIR /made
 COPY . .
-RUN date > /dev/null; mkdir new; touch new/one new/two; ln new/one new/three; rm /etc/nginx/mime.types
+RUN mkdir new; touch new/one new/two; ln new/one new/three; rm /etc/nginx/mime.types
 """
 
 

@@ -23,7 +23,7 @@ from multistage.engines.daemonless.store import StoredImage
 from multistage.engines.daemonless.tree import Delta, Tree
 from multistage.engines.daemonless.users import UnknownUserError, find_identity, home
 from multistage.engines.daemonless.workspace import make_workspace
-from multistage.errors import LearnerError, MachineError
+from multistage.errors import LearnerError, MachineError, NotPossibleHereError
 
 if TYPE_CHECKING:
     from multistage.engines.daemonless.builder import Workshop
@@ -125,6 +125,8 @@ def _started(
     environment: Mapping[str, str],
     port: int | None,
 ) -> Iterator[DaemonlessContainer]:
+    if port and not workshop.sandbox.own_network:
+        _refuse_low(port)
     config = image_config.from_image(image.config)
     delta = _files(workshop, image)
     tree = Tree([delta])
@@ -176,6 +178,21 @@ def _started(
             yield container
         except SandboxError as error:
             raise MachineError(f"The sandbox cannot be made: {error}.") from error
+
+
+def _refuse_low(port: int) -> None:
+    """Say that a port cannot be listened on here: ip(7), ip_unprivileged_port_start.
+
+    Raises:
+        NotPossibleHereError: only root may, and this is an ordinary user.
+    """
+    lowest = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    first = int(lowest.read_text("ascii")) if lowest.exists() else 1024
+    if os.geteuid() != 0 and port < first:
+        raise NotPossibleHereError(
+            f"this machine lets nobody but root listen on port {port}, so the image is not run.",
+            mend="The image is built and measured. To see it answer, use a machine with Docker.",
+        )
 
 
 def _files(workshop: Workshop, image: StoredImage) -> Delta:

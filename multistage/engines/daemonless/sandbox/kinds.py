@@ -125,10 +125,16 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
         "groups": list(command.identity.groups),
         "capabilities": [name for name in _CAPABILITIES if name not in dropped],
         "own_network": command.own_network and sandbox.own_network,
+        "has_musl": command.root is not None and _has_musl(command.root),
         "forward": command.forward,
         "proxy": command.proxy,
         "hostname": _HOSTNAME,
     }
+
+
+def _has_musl(root: Path) -> bool:
+    """Return whether an image's programs are for musl, by the loader that they name."""
+    return any(any(root.glob(f"{folder}/ld-musl-*")) for folder in ("lib", "usr/lib"))
 
 
 def _proot(command: Command, argv: list[str], shared: Path) -> list[str]:

@@ -174,6 +174,8 @@ def _become(spec: dict[str, Any]) -> None:
     else:
         kernel.no_new_privileges()
         seccomp.answer(seccomp.UNKNOWN_TO_PROOT, seccomp.NO_SUCH_CALL)
+        if not spec["has_musl"]:
+            seccomp.refuse_proots_heap()
     # Changing the user takes this away: it is set once more.
     kernel.die_with_parent(signal.SIGKILL)
 

@@ -81,6 +81,15 @@ OF_OTHER_USERS = (
 )
 
 
+# proot 5.1.0 emulates brk(2), and shares the emulated heap between a process and what it starts
+# with vfork(2): compilers crash (https://github.com/proot-me/proot/pull/119). It asks for the heap
+# with an mmap of this length, and the descriptor -1 in 64 bits, where glibc passes 32. Refused, it
+# tells the program that there is no brk, and malloc uses mmap instead.
+_HEAP_LENGTH = 0x1001000
+_MMAP = {"x86_64": 9, "aarch64": 222}
+_LENGTH, _DESCRIPTOR_HIGH = 16 + 8 * 1, 16 + 8 * 4 + 4  # offsets in struct seccomp_data
+
+
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
@@ -95,7 +104,15 @@ def answer(names: tuple[str, ...], error: int) -> None:
 
     The process must have given up new privileges, or have the right to administer the machine.
     """
-    code = program(names, error, os.uname().machine)
+    _load(program(names, error, os.uname().machine))
+
+
+def refuse_proots_heap() -> None:
+    """Let no program have a heap that proot would share. Not for musl: see ``heap_program``."""
+    _load(heap_program(os.uname().machine))
+
+
+def _load(code: bytes) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     filled = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -120,6 +137,26 @@ def program(names: tuple[str, ...], error: int, machine: str) -> bytes:
         *((_JUMP_EQUAL, count - place, 0, n) for place, n in enumerate(numbers)),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | error),
+    ]
+    return b"".join(struct.pack("=HBBI", *line) for line in lines)
+
+
+def heap_program(machine: str) -> bytes:
+    """Return the filter program that refuses proot's own mmap for a heap.
+
+    musl passes -1 in 64 bits too: its programs could not have 16 MiB in one piece.
+    """
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_EQUAL, 0, 7, _AUDIT_ARCH[machine]),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_EQUAL, 0, 5, _MMAP[machine]),
+        (_LOAD, 0, 0, _LENGTH),
+        (_JUMP_EQUAL, 0, 3, _HEAP_LENGTH),
+        (_LOAD, 0, 0, _DESCRIPTOR_HIGH),
+        (_JUMP_EQUAL, 0, 1, 0xFFFFFFFF),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOMEM),
+        (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *line) for line in lines)
 
