@@ -16,7 +16,7 @@ from multistage.engines import Finished
 from multistage.engines.daemonless import bases, proxy
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.lending import lent
-from multistage.engines.daemonless.network import listening_port
+from multistage.engines.daemonless.network import listening_port, listening_ports
 from multistage.engines.daemonless.sandbox import Command, Identity, Mount, Process, SandboxError
 from multistage.engines.daemonless.sandbox.forwarding import PROXY_PORT
 from multistage.engines.daemonless.store import StoredImage
@@ -38,8 +38,11 @@ _TIMED_OUT = 124
 class DaemonlessContainer:
     """A running container; see :class:`multistage.engines.RunningContainer`."""
 
-    def __init__(self, process: Process, port: int, forwarded: int | None) -> None:
-        self._process, self._port, self._forwarded = process, port, forwarded
+    def __init__(
+        self, process: Process, forwarded: int | None, candidates: tuple[int, ...]
+    ) -> None:
+        self._process, self._forwarded = process, forwarded
+        self._candidates = candidates
         self._log = b""
         self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -58,8 +61,12 @@ class DaemonlessContainer:
             return ""
         if self._forwarded is not None:
             return f"http://127.0.0.1:{self._forwarded}"
-        port = listening_port(self._process.pid)
+        port = listening_port(self._process.pid) or self._new_port()
         return f"http://127.0.0.1:{port}" if port else ""
+
+    def _new_port(self) -> int | None:
+        """Return a port that was free before, where another user's sockets cannot be looked at."""
+        return next((port for port in self._candidates if port in listening_ports()), None)
 
     def exit_code(self) -> int | None:
         """Return the exit code, ``None`` while it runs."""
@@ -143,8 +150,11 @@ def _started(
         session = stack.enter_context(workshop.snapshots.session())
         own_network = workshop.sandbox.own_network
         listener = stack.enter_context(_listener()) if own_network and port else None
+        candidates: tuple[int, ...] = ()
         if not own_network and port:
             variables.setdefault("PORT", str(free_port()))
+            wanted = {int(variables["PORT"])} if variables["PORT"].isdigit() else set()
+            candidates = tuple((wanted | {port}) - listening_ports())
         inner, outer = _channel(stack) if listener else (None, None)
         if inner is not None:
             variables.setdefault("HTTPS_PROXY", f"http://127.0.0.1:{PROXY_PORT}")
@@ -173,7 +183,7 @@ def _started(
             inner.close()
             _serve_proxy(outer, stack)
         forwarded = listener.getsockname()[1] if listener else None
-        container = DaemonlessContainer(process, port or 0, forwarded)
+        container = DaemonlessContainer(process, forwarded, candidates)
         try:
             yield container
         except SandboxError as error:

@@ -11,7 +11,17 @@ _LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp: linux/tcp_st
 def listening_port(process: int) -> int | None:
     """Return the lowest port that a process, or one that descends from it, listens on."""
     inodes = {inode for pid in _descendants(process) for inode in _sockets(pid)}
-    ports = []
+    return min((port for port, inode in _listening() if inode in inodes), default=None)
+
+
+def listening_ports() -> set[int]:
+    """Return the ports that anybody in this network listens on."""
+    return {port for port, _ in _listening()}
+
+
+def _listening() -> list[tuple[int, str]]:
+    """Return the ports that are listened on, each with the inode of its socket."""
+    found = []
     for table in ("tcp", "tcp6"):
         try:
             lines = Path(f"/proc/net/{table}").read_text("ascii").splitlines()[1:]
@@ -19,9 +29,9 @@ def listening_port(process: int) -> int | None:
             continue
         for line in lines:
             fields = line.split()
-            if fields[3] == _LISTEN and fields[9] in inodes:
-                ports.append(int(fields[1].rpartition(":")[2], 16))
-    return min(ports, default=None)
+            if fields[3] == _LISTEN:
+                found.append((int(fields[1].rpartition(":")[2], 16), fields[9]))
+    return found
 
 
 def _descendants(process: int) -> list[int]:
