@@ -17,6 +17,8 @@ from multistage.engines.daemonless.sandbox.kinds import KINDS, Sandbox
 from multistage.engines.daemonless.sandbox.process import SandboxError, follow
 from multistage.errors import MachineError, UsageError
 
+_NO_FOLDER = "The cache folder cannot be used"
+
 
 @functools.cache
 def probe() -> dict[str, str]:
@@ -76,7 +78,7 @@ def _trial(sandbox: Sandbox, command: Command | None) -> str:
     except SandboxError as error:
         return f"The kernel refuses {error.step}: {error.reason}."
     except OSError as error:
-        return f"The cache folder cannot be used: {error}."
+        return f"{_NO_FOLDER}: {error}."
     if code:
         return f"It ends with exit code {code}: {b''.join(said).decode('utf-8', 'replace')}"
     return ""
@@ -120,5 +122,7 @@ def choose(kind: str | None = None) -> Sandbox:
         reasons.append(f"{candidate}: {reason}")
     raise MachineError(
         f"No sandbox for RUN works on this machine. {' '.join(reasons)}",
-        mend="Install proot (apt-get install proot), or allow user namespaces.",
+        mend="Check the cache folder and its rights."
+        if all(_NO_FOLDER in reason for reason in reasons)
+        else "Install proot (apt-get install proot), or allow user namespaces.",
     )
