@@ -183,7 +183,9 @@ def bare() -> Peer:
 
 
 def _run(*words: str) -> None:
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    # Without Docker's settings: Buildah looks for a file of credentials where they point to.
+    environment = {name: value for name, value in os.environ.items() if name != "DOCKER_CONFIG"}
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr[-2000:]}")
 

@@ -119,6 +119,11 @@ def screenshot(page: Page, name: str) -> None:
 
 
 def run_all_cells(page: Page) -> None:
+    """Click Run All Cells, once the kernel is there: before, JupyterLab asks which one to use."""
+    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for(timeout=60_000)
+    dialog = page.locator("dialog.jp-Dialog .jp-mod-accept")
+    if dialog.count():
+        dialog.last.click()
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
 
