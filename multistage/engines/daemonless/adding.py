@@ -22,7 +22,7 @@ from multistage.engines.daemonless import copy
 from multistage.engines.daemonless.copy import Selected
 from multistage.engines.daemonless.layers.unpack import unpack_layer
 from multistage.engines.daemonless.plan import CopyStep
-from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Tree
+from multistage.engines.daemonless.tree import ROOT_OWNER, FolderDelta, Tree
 from multistage.engines.daemonless.writer import DeltaWriter
 from multistage.errors import LearnerError, MachineError
 from multistage.images.streams import Readable, decompressed, read_fully
@@ -30,12 +30,6 @@ from multistage.images.streams import Readable, decompressed, read_fully
 _TAR_MAGIC = (257, b"ustar")
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _SECONDS = 60
-
-
-class _Downloads(Delta):
-    @property
-    def files(self) -> str:
-        return str(self.folder)
 
 
 def is_address(source: str) -> bool:
@@ -69,7 +63,7 @@ def expand_sources(
         log(f"fetching {address}\n")
         _fetch(address, folder / name, step.checksum)
     rest = tuple(s for s in step.sources if s not in addresses)
-    return Tree([_Downloads("download", folder, owner=ROOT_OWNER)]), replace(
+    return Tree([FolderDelta("download", folder, owner=ROOT_OWNER)]), replace(
         step, sources=rest, unpack=False if step.unpack is None else step.unpack
     )
 

@@ -6,23 +6,15 @@ import os
 from pathlib import Path
 
 from multistage.engines.daemonless.patterns import IgnoreRules, read_ignore_file
-from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Entry, Tree
+from multistage.engines.daemonless.tree import ROOT_OWNER, Entry, FolderDelta, Tree
 from multistage.errors import LearnerError
-
-
-class _Folder(Delta):
-    """A folder of this machine as if it were a delta: all of it belongs to root."""
-
-    @property
-    def files(self) -> str:
-        return str(self.folder)
 
 
 class ContextTree(Tree):
     """The files of a build context."""
 
     def __init__(self, folder: Path, rules: IgnoreRules) -> None:
-        super().__init__([_Folder("context", folder, owner=ROOT_OWNER)])
+        super().__init__([FolderDelta("context", folder, owner=ROOT_OWNER)])
         self._rules = rules
 
     def lookup(self, path: str) -> Entry | None:

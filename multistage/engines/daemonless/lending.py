@@ -9,13 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from multistage.engines.daemonless.sandbox import Mount
-from multistage.engines.daemonless.tree import Delta, Tree
-
-
-class _Root(Delta):
-    @property
-    def files(self) -> str:
-        return str(self.folder)
+from multistage.engines.daemonless.tree import FolderDelta, Tree
 
 
 @contextmanager
@@ -52,7 +46,7 @@ def lent(root: Path, mounts: list[Mount], stubs: list[str]) -> Iterator[list[Mou
 
 def _place(root: Path, target: str) -> str:
     """Return a path in the image, links followed inside it."""
-    return Tree([_Root("root", root)]).resolve(target)
+    return Tree([FolderDelta("root", root)]).resolve(target)
 
 
 def _make_parents(root: Path, folder: str, stubs: list[str]) -> None:

@@ -57,6 +57,15 @@ class Delta:
         return self.owners.get(path, self.owner)
 
 
+class FolderDelta(Delta):
+    """A folder of this machine as if it were a delta."""
+
+    @property
+    def files(self) -> str:
+        """The folder itself."""
+        return str(self.folder)
+
+
 def is_whiteout(status: os.stat_result) -> bool:
     """Return whether this is overlayfs's mark for a file that was removed.
 
