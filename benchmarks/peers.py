@@ -102,7 +102,7 @@ def daemonless(kind: str) -> Peer:
     def build(lab: Lab) -> None:
         engine.build(BuildRequest(lab.context, lab.dockerfile, TAG, no_cache=True))
 
-    return Peer(f"daemonless, {kind}", prepare, build)
+    return Peer(engine.describe(), prepare, build)
 
 
 def stored(engine: DaemonlessEngine, name: str) -> StoredImage:

@@ -37,7 +37,10 @@ _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _IMAGE = "multistage-tests/binder-base"
 
 # What the tests' Debian has of the same: see debian.py for how it is made.
-_PACKAGES = ("bash", "ca-certificates", "passwd", "python3", "python3-venv")
+_PACKAGES = (
+    "bash", "binutils", "ca-certificates", "curl", "gcc", "libc6-dev", "make", "passwd",
+    "pkg-config", "python3", "python3-venv",
+)  # fmt: skip
 
 _DOCKERFILE = """
 ARG BASE
@@ -183,6 +186,8 @@ def _copy_in(container: Container, course: Path, engine: Engine) -> None:
     for name in ("start.py", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, course / name)
     shutil.copytree(ROOT / "binder", course / "binder")
+    # The same archive that Binder takes from the project's own address, by its digest.
+    shutil.copyfile(debian.proot_source(), course / "binder/proot.tar.gz")
     _put(container, course, HOME)
     cache = f"{HOME}/.cache/multistage-course/bases"
     for reference in _without_registry(course, engine):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,26 @@ def build(tree: Tree) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return tree.path
+
+
+def proot_source() -> Path:
+    """Return the archive of proot's sources that Debian keeps: the one ``binder/proot.sh`` names.
+
+    It compares the digest.
+    """
+    name = "proot_5.4.0.orig.tar.gz"
+    path = CACHE / name
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        address = f"{_mirror().rstrip('/')}/pool/main/p/proot/{name}"
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                part.write_bytes(answer.read())
+        except OSError as error:
+            raise MachineFallsShortError(f"{name} cannot be had from Debian: {error}") from error
+        part.replace(path)
+    return path
 
 
 def _mirror() -> str:

@@ -45,16 +45,19 @@ class Sandbox:
         kind: one of :data:`KINDS`.
         overlay: whether layers are put together by overlayfs; else the files are copied.
         options: the options that overlayfs needs.
+        accelerated: whether proot only stops the system calls that it translates.
     """
 
     kind: str
     overlay: bool = False
     options: tuple[str, ...] = ()
+    accelerated: bool = False
 
     @property
     def description(self) -> str:
         """What it is, in a few words."""
-        return f"{self.kind} sandbox, {'overlayfs' if self.overlay else 'copies'}"
+        kind = f"accelerated {self.kind}" if self.accelerated else self.kind
+        return f"{kind} sandbox, {'overlayfs' if self.overlay else 'copies'}"
 
     @property
     def keeps_owners(self) -> bool:
@@ -107,8 +110,10 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
     environment = dict(command.environment)
     if kind == "proot":
         environment.setdefault("PROOT_TMP_DIR", str(merged.parent))
-        # One process watches every system call: Node's four threads only stand in each other's way.
-        environment.setdefault("UV_THREADPOOL_SIZE", "1")
+        if not sandbox.accelerated:
+            # It stops every system call, those of threads that wait for each other too: the fewer
+            # threads, the fewer calls. Node has four for files.
+            environment.setdefault("UV_THREADPOOL_SIZE", "2")
     return {
         "kind": kind,
         "parent": os.getpid(),

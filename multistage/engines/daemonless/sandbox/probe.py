@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,9 +55,19 @@ def _try_proot() -> tuple[Sandbox | None, str]:
     program = shutil.which("proot")
     if program is None:
         return None, "There is no proot on this machine: apt-get install proot"
-    sandbox = Sandbox("proot")
+    sandbox = Sandbox("proot", accelerated=_is_accelerated(program))
     reason = _trial(sandbox, Command(["/bin/true"], dict(os.environ), root=Path("/")))
     return (None, reason) if reason else (sandbox, "")
+
+
+def _is_accelerated(program: str) -> bool:
+    """Return whether a proot was built to let the kernel pass the calls it does not translate.
+
+    Those of Debian and Ubuntu are not: 5.1 crashed with it, see
+    https://github.com/proot-me/proot/issues/106. Since 5.2 it works; ``binder/proot.sh`` has one.
+    """
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return "seccomp_filter = yes" in done.stdout
 
 
 def _first_that_works(sandboxes: list[Sandbox]) -> tuple[Sandbox | None, str]:
