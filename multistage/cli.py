@@ -76,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     graph = add("graph", "Show a Dockerfile's stages and what each takes from which.")
     graph.add_argument("lab", metavar="LAB|DIR|FILE")
     graph.add_argument("--target", help="the stage to stop at")
+    graph.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
     reset = add("reset", "Put the starter's Dockerfile back; yours is kept.")
     reset.add_argument("lab", metavar="LAB")
     export = add("export", "Write an image as an archive that docker load takes.")

@@ -6,13 +6,16 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from multistage import bases, engines, labs, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, MachineError, UsageError
 from multistage.images import attribute, final_files, folders, read_path
+
+if TYPE_CHECKING:
+    from multistage.plots import Picture
 
 _PLOTS = (".png", ".svg")
 
@@ -97,7 +100,8 @@ def _state(lab: labs.LabFolder) -> str:
 def setup(options: Namespace) -> Outcome:
     """Fetch or build every base image that the labs and solutions name."""
     engine = engines.choose()
-    files = [*labs.ROOT.glob("labs/*/*/Dockerfile"), *labs.ROOT.glob("solutions/*/*/Dockerfile")]
+    globs = ("labs/*/*/Dockerfile", "solutions/*/*/Dockerfile", "examples/*/*/Dockerfile")
+    files = [file for glob in globs for file in labs.ROOT.glob(glob) if not _is_broken(file)]
     ready: dict[str, bool] = {}
     for file in sorted(files):
         model = read_dockerfile(file, file.parent)
@@ -111,6 +115,11 @@ def setup(options: Namespace) -> Outcome:
     if not options.json:
         terminal.setup(ready)
     return Outcome({"bases": [{"name": n, "stand_in": s} for n, s in ready.items()]})
+
+
+def _is_broken(file: Path) -> bool:
+    """Return whether a lesson shows this Dockerfile for the error that it makes."""
+    return file.with_name("expected-error.txt").is_file()
 
 
 def build(options: Namespace) -> Outcome:
@@ -131,13 +140,14 @@ def compare(options: Namespace) -> Outcome:
             f"{options.lab} is a folder: it has no before.",
             mend="Name a lab, or build the folder twice with --file.",
         )
-    if options.plot is not None and options.plot.suffix.lower() not in _PLOTS:
-        raise UsageError(f"{options.plot} is neither .png nor .svg.", mend="Name one that is.")
+    _refuse_other_plots(options.plot)
     before_file = subject.lab.before_dockerfile
     before = _build(_Subject(subject.name, subject.context, before_file), "before", options)
     after = _build(subject, "after", options)
     if options.plot is not None:
-        _save_plot(options.plot, subject.lab.title, before, after)
+        from multistage import plots
+
+        _save_plot(options.plot, plots.compare(subject.lab.title, before, after))
     if not options.json:
         terminal.compare(subject.lab.title, before, after)
     ratio = after.unpacked_size / before.unpacked_size if before.unpacked_size else 0.0
@@ -203,6 +213,11 @@ def graph(options: Namespace) -> Outcome:
     file = path if subject is None else subject.dockerfile
     model = read_dockerfile(file, file.parent)
     needed = {stage.index for stage in model.needed(options.target)}
+    _refuse_other_plots(options.plot)
+    if options.plot is not None:
+        from multistage import plots
+
+        _save_plot(options.plot, plots.stage_graph(model, options.target))
     if not options.json:
         terminal.graph(model, needed)
     return Outcome(
@@ -303,7 +318,8 @@ def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
 
 def _build(subject: _Subject, which: str, options: Namespace, target: str | None = None) -> Build:
     engine = engines.choose(options.engine)
-    with terminal.progress(f"Building {subject.tag(which)}") as progress:
+    model = read_dockerfile(subject.dockerfile, subject.context)
+    with terminal.progress(f"Building {subject.tag(which)}", model, target) as progress:
         if notice := getattr(engine, "notice", ""):
             progress.announce(notice)
         return build_and_measure(
@@ -319,11 +335,15 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
         )
 
 
-def _save_plot(path: Path, title: str, before: Build, after: Build) -> None:
-    from multistage import plots
+def _refuse_other_plots(path: Path | None) -> None:
+    """Say before the work, not after it, that a figure cannot be written under this name."""
+    if path is not None and path.suffix.lower() not in _PLOTS:
+        raise UsageError(f"{path} is neither .png nor .svg.", mend="Name one that is.")
 
+
+def _save_plot(path: Path, picture: Picture) -> None:
     try:
-        plots.compare(title, before, after).savefig(path)
+        picture.figure.savefig(path)
     except OSError as error:
         raise UsageError(
             f"The figure cannot be written: {error}.", where=str(path), mend="Name another file."

@@ -16,7 +16,8 @@ from multistage.builds import prepare_bases, read_dockerfile
 from multistage.engines import BuildRequest
 from multistage.engines.events import BuildLog
 from multistage.errors import MachineError, UsageError
-from multistage.notebooks import Lab, Shown
+from multistage.notebooks import Lab
+from multistage.shown import Shown
 from multistage.units import megabytes
 
 if TYPE_CHECKING:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import io
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from multistage import labs
 from multistage.builds import Build, build, read_dockerfile, read_image
@@ -16,35 +11,15 @@ from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
 from multistage.errors import LearnerError, NotPossibleHereError, UsageError
 from multistage.images import Folder, final_files, folders, left_behind
-from multistage.progress import BuildProgress
-from multistage.text import plain
-from multistage.units import megabytes, seconds
+from multistage.panels import build_panel
+from multistage.shown import Shown, drawn
+from multistage.units import megabytes
 
 if TYPE_CHECKING:
     from multistage.checks import Answer
 
-_REDRAW = 0.2  # seconds between two drawings of a running build
 _LARGEST_GUESS = 1e6  # megabytes
 _ANSWER = 300  # characters of an answer that are shown
-
-
-class Shown:
-    """A result that shows itself in a notebook: text everywhere, HTML where there is room."""
-
-    def __init__(self, text: str, rich: str | None = None, image: bytes | None = None) -> None:
-        self._bundle: dict[str, Any] = {"text/plain": plain(text)}
-        if rich is not None:
-            self._bundle["text/html"] = rich
-        if image is not None:
-            self._bundle["image/png"] = image
-
-    def __str__(self) -> str:
-        return str(self._bundle["text/plain"])
-
-    __repr__ = __str__
-
-    def _repr_mimebundle_(self, **_options: object) -> dict[str, Any]:
-        return self._bundle
 
 
 def doctor() -> Shown:
@@ -162,11 +137,7 @@ class Lab:
         from multistage import plots
 
         before, after = self._measured_before(), self._measured_after()
-        title = self.folder.title
-        buffer = io.BytesIO()
-        plots.compare(title, before, after).savefig(buffer, format="png", dpi=200)
-        text = plots.compare_alt_text(title, before, after)
-        return Shown(text, _image_with_alt_text(buffer.getvalue(), text), buffer.getvalue())
+        return drawn(plots.compare(self.folder.title, before, after))
 
     def check(self) -> Shown:
         """Run the lab's checks, and return the checklist with a hint for each that fails."""
@@ -261,15 +232,16 @@ class Lab:
         return final_files(read_image(self.engine, image, keep_files=True))
 
     def _build(self, which: str, dockerfile: Path, target: str | None = None) -> Build:
-        with _drawn(f"Building {which}") as progress:
+        model = read_dockerfile(dockerfile, self.folder.app)
+        with build_panel(f"Building {which}", model, target) as panel:
             return build(
                 self.engine,
                 self.folder.app,
                 tag=self.folder.tag(f"{which}-{target.lower()}" if target else which),
                 dockerfile=dockerfile,
                 target=target,
-                report=progress.report,
-                announce=progress.announce,
+                report=panel.report,
+                announce=panel.announce,
             )
 
 
@@ -279,48 +251,3 @@ def _is_guess(guess: object) -> bool:
 
 def _rows(found: tuple[Folder, ...], rows: int) -> list[str]:
     return [f"{megabytes(f.unpacked_size):>9}  {f.files:>6,} files  {f.path}" for f in found[:rows]]
-
-
-def _image_with_alt_text(png: bytes, text: str) -> str:
-    import base64
-
-    data = base64.b64encode(png).decode("ascii")
-    return (
-        f'<img alt="{html.escape(text)}" width="800" '
-        f'style="max-width:100%" src="data:image/png;base64,{data}">'
-    )
-
-
-@contextmanager
-def _drawn(title: str) -> Iterator[BuildProgress]:
-    """Draw a build's progress in the cell's output, at most a few times a second.
-
-    The widget shows it while it runs. What stays in a stored notebook is the title.
-    """
-    from IPython.display import display
-    from ipywidgets import HTML
-
-    widget = HTML(f"{html.escape(title)} …", description_allow_html=False)
-    display({**widget._repr_mimebundle_(), "text/plain": title}, raw=True)
-    last = 0.0
-
-    def draw(progress: BuildProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last > _REDRAW:
-            last = time.monotonic()
-            _write(widget, [progress.status(), *progress.lines()])
-
-    progress = BuildProgress(title, draw)
-    try:
-        yield progress
-    except BaseException:
-        stopped = f"{title}: stopped after {seconds(progress.seconds)}"
-        with suppress(Exception):  # the kernel may be going away
-            _write(widget, [stopped, *progress.lines()])
-        raise
-    _write(widget, [progress.summary(), *progress.notes])
-
-
-def _write(widget: Any, lines: list[str]) -> None:
-    text = html.escape(plain("\n".join(lines)))
-    widget.value = f'<pre style="margin: 0; line-height: 1.4">{text}</pre>'

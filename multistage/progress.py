@@ -1,91 +1,273 @@
-"""How far a build is: events in, lines of text out. The terminal and the notebook draw them."""
+"""How far a build is: events in, rows out. The panel and the command line draw them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from multistage.engines.events import Event, Step, StepFinished, StepStarted
+from multistage.dockerfile import Dockerfile, Stage
+from multistage.dockerfile.steps import step_numbers, step_stage
+from multistage.engines.events import Event, Step, StepFinished, StepLog, StepStarted
+from multistage.text import plain
 from multistage.units import seconds
+
+MARKS = {
+    "waiting": "·", "running": "…", "done": "✓", "cached": "✓",
+    "failed": "✗", "stopped": "■", "skipped": "-",
+}  # fmt: skip
+_LOG_LINES = 200
+_LOG_WIDTH = 500  # characters; minified files in a log have lines of a megabyte
+# How engines say that a step ended because of another one, or of the learner.
+_STOPPED = ("context canceled", "CANCELED", "InterruptedError", "KeyboardInterrupt")
 
 
 @dataclass
 class StepProgress:
-    """A step that began. ``state`` is running, done, cached or failed."""
+    """A step that began. ``state`` is running, done, cached, failed or stopped."""
 
     step: Step
     began: float
     state: str = "running"
     took: float = 0.0
 
-    def line(self, now: float) -> str:
-        """Return the step in one line, with how long it took or takes so far."""
+    def time(self, now: float) -> str:
+        """Return how long it took or takes so far, nothing for a cached step."""
         if self.state == "cached":
-            return f"{_MARKS[self.state]} {self.step.name}  cached"
-        took = self.took if self.state != "running" else max(0.0, now - self.began)
-        return f"{_MARKS[self.state]} {self.step.name}  {seconds(took)}"
+            return ""
+        return seconds(self.took if self.state != "running" else max(0.0, now - self.began))
+
+    @property
+    def place(self) -> str:
+        """Its stage and its number there: ``builder 4/6``."""
+        return self.step.name.partition("] ")[0].removeprefix("[")
+
+    @property
+    def instruction(self) -> str:
+        """What it does: ``RUN npm ci``."""
+        return self.step.name.partition("] ")[2] or self.step.name
+
+    def line(self, now: float) -> str:
+        """Return the step in one line: stage, instruction, state, time."""
+        return f"{MARKS[self.state]} {self.step.name}  {self.state} {self.time(now)}".rstrip()
 
 
-_MARKS = {"running": "…", "done": "✓", "cached": "✓", "failed": "✗"}
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """A stage and how far it is.
+
+    Attributes:
+        name: its name, or ``stage 0`` where it has none.
+        base: what it starts from.
+        role: ``builder stage``, or ``runtime stage`` for the target.
+        takes: what it takes from other stages or images, in words.
+        state: waiting, running, done, cached, failed, stopped or skipped.
+        done: how many of its steps are done.
+        total: how many it has.
+        time: how long it took or takes so far, empty where it did not run.
+        follows: whether it takes from the stage before it.
+    """
+
+    name: str
+    base: str
+    role: str
+    takes: tuple[str, ...]
+    state: str
+    done: int
+    total: int
+    time: str
+    follows: bool
+
+    @property
+    def words(self) -> str:
+        """Its state in words: ``running, 3 of 6 steps, 4.0 s``."""
+        if self.state == "skipped":
+            return "skipped: the target does not need it"
+        took = f", {self.time}" if self.time and self.state != "waiting" else ""
+        return f"{self.state}, {self.done} of {self.total} steps{took}"
+
+    def line(self) -> str:
+        """Return the stage in one line."""
+        from_others = "".join(f", {words}" for words in self.takes)
+        return (
+            f"{MARKS[self.state]} {self.name} ({self.role}, FROM {self.base}{from_others}): "
+            f"{self.words}"
+        )
 
 
 class BuildProgress:
-    """Follows a build, and calls ``changed`` whenever there is something new to draw.
+    """Follows a build. Engines report from several threads, and others draw meanwhile.
 
     Attributes:
         steps: the Dockerfile's steps, in the order they began.
         notes: what the course itself announced, for example that a stand-in is used.
+        log: the last lines that the steps wrote.
+        ended: done, failed or stopped; empty while it runs.
+
+    Raises:
+        DockerfileError: the model has no stage called ``target``.
     """
 
     def __init__(
         self,
         title: str,
-        changed: Callable[[BuildProgress], None] = lambda _progress: None,
+        model: Dockerfile | None = None,
+        target: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.title = title
         self.steps: dict[str, StepProgress] = {}
         self.notes: list[str] = []
-        self.doing = "Starting"
-        self._changed, self._clock = changed, clock
-        self._began = clock()
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.doing, self.ended = "Starting", ""
+        self._model, self._clock = model, clock
+        self._needed = model.needed(target) if model else ()
+        self._began, self._took = clock(), 0.0
 
     def report(self, event: Event) -> None:
         """Take in one event of the build."""
-        if isinstance(event, StepStarted):
+        if isinstance(event, StepLog):
+            self._write(event)
+        elif isinstance(event, StepStarted):
             self.doing = event.step.name
             if event.step.number is not None:
                 self.steps.setdefault(event.step.id, StepProgress(event.step, event.at))
-        elif isinstance(event, StepFinished) and event.step.number is not None:
-            row = self.steps.setdefault(event.step.id, StepProgress(event.step, event.at))
-            row.state = "failed" if event.error else "cached" if event.cached else "done"
-            row.took = event.seconds
-        self._changed(self)
+        elif event.step.number is not None:
+            began = event.at - event.seconds
+            row = self.steps.setdefault(event.step.id, StepProgress(event.step, began))
+            row.took, row.state = event.seconds, _state(event)
 
     def announce(self, text: str) -> None:
         """Take in a line of the course's own."""
         self.doing = text.strip()
         if not text.startswith("  "):  # an indented line is a detail of the one before
             self.notes.append(text)
-        self._changed(self)
+
+    def end(self, state: str) -> None:
+        """Say how it ended: done, failed or stopped. What still runs has been stopped."""
+        self._took, self.ended = self.seconds, state
+        for row in list(self.steps.values()):
+            if row.state == "running":
+                row.took = max(0.0, self._clock() - row.began)
+                row.state = "done" if state == "done" else "stopped"
 
     @property
     def seconds(self) -> float:
-        """Seconds since the build began."""
-        return self._clock() - self._began
+        """Seconds since the build began, or that it took."""
+        return self._took if self.ended else self._clock() - self._began
 
-    def status(self) -> str:
-        """Return where the build is, in one line."""
-        return f"{self.title}: {self.doing} ({seconds(self.seconds)} so far)"
+    @property
+    def now(self) -> float:
+        """The time that running steps are measured against."""
+        return self._clock()
+
+    def rows(self) -> list[StepProgress]:
+        """Return the steps that began."""
+        return list(self.steps.values())  # a copy: another thread may add one meanwhile
+
+    def stages(self) -> list[StageProgress]:
+        """Return every stage of the model, in the Dockerfile's order; none without a model."""
+        if self._model is None:
+            return []
+        rows = self.rows()
+        return [self._stage(self._model, stage, rows) for stage in self._model.stages]
+
+    def steps_done(self) -> tuple[int, int]:
+        """Return how many steps are done, and how many there are in the stages needed."""
+        stages = [stage for stage in self.stages() if stage.state != "skipped"]
+        if stages:
+            return sum(stage.done for stage in stages), sum(stage.total for stage in stages)
+        rows = self.rows()
+        totals = {row.step.stage: row.step.total or 0 for row in rows}
+        return sum(_is_done(row) for row in rows), sum(totals.values())
+
+    def headline(self) -> str:
+        """Return where the build is, or how it ended, in one line."""
+        if not self.ended:
+            return f"{self.title} ({seconds(self.seconds)} so far): {self.doing}"
+        if self.ended != "done":
+            return f"{self.title}: {self.ended} after {seconds(self.seconds)}"
+        rows = self.rows()
+        cached = sum(row.state == "cached" for row in rows)
+        note = f", {cached} cached" if cached else ""
+        return f"{self.title}: {len(rows)} steps{note}, {seconds(self.seconds)}"
 
     def lines(self) -> list[str]:
-        """Return notes and steps, one line each."""
-        now = self._clock()
-        return [*self.notes, *(row.line(now) for row in self.steps.values())]
+        """Return all of it as text: the headline, the stages, how many steps, each step."""
+        done, total = self.steps_done()
+        counted = [f"Steps done: {done} of {total}"] if total else []
+        stages = [stage.line() for stage in self.stages()]
+        steps = [row.line(self.now) for row in self.rows()]
+        return [self.headline(), *stages, *counted, *self.notes, *steps]
 
-    def summary(self) -> str:
-        """Return the finished build in one line."""
-        cached = sum(row.state == "cached" for row in self.steps.values())
-        note = f", {cached} cached" if cached else ""
-        return f"{self.title}: {len(self.steps)} steps{note}, {seconds(self.seconds)}"
+    def _write(self, event: StepLog) -> None:
+        place = event.step.name.partition("]")[0] + "] " if event.step.number is not None else ""
+        for line in event.text.replace("\r\n", "\n").rstrip("\n").split("\n"):
+            last = line.rstrip("\r").rpartition("\r")[2]  # what a progress bar shows in the end
+            self.log.append(place + plain(last[:_LOG_WIDTH]))
+
+    def _stage(
+        self, model: Dockerfile, stage: Stage, everything: Sequence[StepProgress]
+    ) -> StageProgress:
+        rows = [row for row in everything if row.step.stage == step_stage(model, stage)]
+        needed = stage in self._needed
+        total = max((row.step.total or 0 for row in rows), default=_count(stage))
+        done = total if needed and self.ended == "done" else sum(map(_is_done, rows))
+        ran = [row for row in rows if row.state != "cached"]
+        took = max((self._end_of(row) for row in ran), default=0) - min(
+            (row.began for row in ran), default=0
+        )
+        return StageProgress(
+            name=stage.name or f"stage {stage.index}",
+            base=stage.base,
+            role="runtime stage" if stage == self._needed[-1] else "builder stage",
+            takes=_takes(model, stage),
+            state=self._stage_state(rows, done, total) if needed else "skipped",
+            done=done,
+            total=total,
+            time=seconds(took) if ran else "",
+            follows=any((e.source, e.target) == (stage.index - 1, stage.index)
+                        for e in model.edges),
+        )  # fmt: skip
+
+    def _end_of(self, row: StepProgress) -> float:
+        return self.now if row.state == "running" else row.began + row.took
+
+    def _stage_state(self, rows: Sequence[StepProgress], done: int, total: int) -> str:
+        states = {row.state for row in rows}
+        for state in ("failed", "stopped", "running"):
+            if state in states:
+                return state
+        if rows and done >= total:
+            return "cached" if states == {"cached"} else "done"
+        if self.ended == "done":
+            return "done"
+        return "stopped" if rows and self.ended else "waiting"
+
+
+def _state(event: StepFinished) -> str:
+    if event.error:
+        return "stopped" if any(sign in event.error for sign in _STOPPED) else "failed"
+    return "cached" if event.cached else "done"
+
+
+def _is_done(row: StepProgress) -> bool:
+    return row.state in ("done", "cached")
+
+
+def _count(stage: Stage) -> int:
+    """Return how many steps a stage has, as BuildKit counts: an image it starts from is one."""
+    has_image = stage.base_stage is None and stage.base != "scratch"
+    return len(step_numbers(stage)) + has_image
+
+
+def _takes(model: Dockerfile, stage: Stage) -> tuple[str, ...]:
+    words = []
+    for edge in model.edges:
+        if edge.target == stage.index and edge.kind != "from":
+            source = (
+                edge.source if isinstance(edge.source, str) else model.stages[edge.source].label
+            )
+            words.append(f"takes {' '.join(edge.paths[:-1]) or 'files'} from {source}")
+    return tuple(dict.fromkeys(words))

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape as escape_markup
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from multistage.engines import EngineState
 from multistage.engines.events import Event
 from multistage.images import Folder, ImageArchive, Layer
 from multistage.labs import LabFolder
-from multistage.progress import BuildProgress
+from multistage.progress import MARKS, BuildProgress
 from multistage.text import plain
 from multistage.units import megabytes, seconds, times_smaller
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
 _COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
+_STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
 _BAR_CELLS = 44
+_REDRAWS = 5  # drawings of a running build in a second
+_ROWS = 12  # steps that are shown: a terminal is no higher
 
 _out = Console(highlight=False)
 _progress = Console(stderr=True, highlight=False)
@@ -41,7 +45,7 @@ def escape(text: str) -> str:
 
 
 class _PlainProgress(BuildProgress):
-    """Progress for a log file: one line for each step that ends."""
+    """Progress for a log file: one line for each step that ends, and at the end all in one."""
 
     def report(self, event: Event) -> None:
         super().report(event)
@@ -54,28 +58,85 @@ class _PlainProgress(BuildProgress):
         super().announce(text)
         _progress.print(escape(text), soft_wrap=True)
 
-    def __init__(self, title: str) -> None:
-        super().__init__(title)
+    def end(self, state: str) -> None:
+        super().end(state)
+        if self.steps:
+            _progress.print(escape(self.headline()), soft_wrap=True)
+
+    def __init__(self, title: str, model: Dockerfile | None, target: str | None) -> None:
+        super().__init__(title, model, target)
         self._told: set[str] = set()
 
 
 @contextmanager
-def progress(title: str) -> Iterator[BuildProgress]:
-    """Show a build's progress while the block runs: live on a terminal, in lines elsewhere."""
+def progress(
+    title: str, model: Dockerfile | None = None, target: str | None = None
+) -> Iterator[BuildProgress]:
+    """Show a build's progress while the block runs: live on a terminal, in lines elsewhere.
+
+    Raises:
+        DockerfileError: the model has no stage called ``target``.
+    """
     if not _progress.is_terminal:
-        yield _PlainProgress(title)
+        plain_progress = _PlainProgress(title, model, target)
+        with _ended(plain_progress):
+            yield plain_progress
         return
-    with Live(console=_progress, refresh_per_second=8, transient=True) as live:
-        live_progress = BuildProgress(title)
-        live.get_renderable = lambda: _drawn(live_progress)  # type: ignore[method-assign]
-        yield live_progress
-    for note in live_progress.notes:
-        _progress.print(escape(note), soft_wrap=True)
+    current = BuildProgress(title, model, target)
+    live = Live(
+        console=_progress,
+        refresh_per_second=_REDRAWS,
+        transient=True,
+        get_renderable=lambda: _drawn(current),
+    )
+    with live, _ended(current):
+        yield current
+    for line in [*current.notes, *([current.headline()] if current.steps else [])]:
+        _progress.print(escape(line), soft_wrap=True)
 
 
-def _drawn(current: BuildProgress) -> Text:
-    rows = [current.status(), *current.lines()[-12:]]
-    return Text(plain("\n".join(rows)), no_wrap=True, overflow="ellipsis")
+@contextmanager
+def _ended(current: BuildProgress) -> Iterator[None]:
+    """Tell the progress how the block ended."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        current.end("stopped")
+        raise
+    except BaseException:
+        current.end("failed")
+        raise
+    current.end("done")
+
+
+def _drawn(current: BuildProgress) -> Group:
+    """Return the progress as it is now: what the notebook's panel shows, but for the log."""
+    done, total = current.steps_done()
+    parts: list[RenderableType] = [_line(current.headline(), "bold")]
+    for stage in current.stages():
+        quiet = stage.state in ("waiting", "skipped")
+        parts.append(_line(stage.line(), "dim" if quiet else _STAGE_COLOURS[stage.role]))
+    if total:
+        counted = Table.grid(padding=(0, 1))
+        counted.add_row(
+            f"Steps done: {done} of {total}", ProgressBar(total, done, width=_BAR_CELLS)
+        )
+        parts.append(counted)
+    parts += [_line(note) for note in current.notes]
+    steps = Table.grid(padding=(0, 2))
+    for row in current.rows()[-_ROWS:]:
+        cells = (
+            row.place,
+            row.instruction,
+            f"{MARKS[row.state]} {row.state}",
+            row.time(current.now),
+        )
+        steps.add_row(*map(_line, cells))
+    return Group(*parts, steps)
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(plain(text.replace("\n", " ")), style, no_wrap=True, overflow="ellipsis")
 
 
 def doctor(

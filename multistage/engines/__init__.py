@@ -117,7 +117,7 @@ class Engine(Protocol):
         """Run an image for a check, its ``port`` published on 127.0.0.1; always removed after."""
 
     def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
-        """Run ``command`` in place of the image's own, at most so many seconds."""
+        """Run ``command`` in place of the image's own, if any is given, at most so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)

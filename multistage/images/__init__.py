@@ -2,20 +2,26 @@
 
 from multistage.images.archive import ImageArchive, read_archive, read_path
 from multistage.images.attribution import Layer, attribute
-from multistage.images.contents import Folder, final_files, folders, left_behind
+from multistage.images.contents import Folder, final_files, final_tree, folders, left_behind
 from multistage.images.layers import KINDS, File, MeasuredLayer
+from multistage.images.surface import PARTS, Surface, parts_of, surface
 
 __all__ = [
     "KINDS",
+    "PARTS",
     "File",
     "Folder",
     "ImageArchive",
     "Layer",
     "MeasuredLayer",
+    "Surface",
     "attribute",
     "final_files",
+    "final_tree",
     "folders",
     "left_behind",
+    "parts_of",
     "read_archive",
     "read_path",
+    "surface",
 ]

@@ -21,23 +21,28 @@ class Folder:
     files: int
 
 
-def final_files(image: ImageArchive) -> dict[str, int]:
-    """Return path and size of every file that a container of this image would see.
+def final_tree(image: ImageArchive) -> dict[str, File]:
+    """Return every file that a container of this image would see, by its path.
 
     Upper layers replace files of lower ones, and hide them with whiteouts:
     https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
     """
-    tree: dict[str, int] = {}
+    tree: dict[str, File] = {}
     for layer in image.layers:
         whiteouts = _whiteouts(layer.files)
         if whiteouts:
-            tree = {path: s for path, s in tree.items() if not _is_hidden(path, whiteouts)}
+            tree = {path: f for path, f in tree.items() if not _is_hidden(path, whiteouts)}
         tree.update(
-            (file.path, file.size)
+            (file.path, file)
             for file in layer.files
             if not file.path.rpartition("/")[2].startswith(_WHITEOUT)
         )
     return tree
+
+
+def final_files(image: ImageArchive) -> dict[str, int]:
+    """Return path and size of every file that a container of this image would see."""
+    return {path: file.size for path, file in final_tree(image).items()}
 
 
 def _whiteouts(files: Iterable[File]) -> set[str]:

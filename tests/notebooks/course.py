@@ -14,7 +14,7 @@ def copy_course(folder: Path, *, solved: bool) -> Path:
     """Copy what notebooks need to ``folder``, with all starters or all solutions in place."""
     from multistage.labs import labs
 
-    for name in ("notebooks", "labs", "solutions", "multistage", "bases"):
+    for name in ("notebooks", "labs", "solutions", "examples", "multistage", "bases"):
         leave = shutil.ignore_patterns("__pycache__", "node_modules", ".ipynb_checkpoints")
         shutil.copytree(ROOT / name, folder / name, ignore=leave)
     for lab in labs(folder):

@@ -17,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from tests.notebooks.course import NOTEBOOKS, ROOT, copy_course, environment
+from tests.notebooks.links import linked
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _CELL_SECONDS = 900
@@ -43,7 +44,7 @@ def main() -> None:
                 resources={"metadata": {"path": str(course / "notebooks")}},
                 store_widget_state=False,
             ).execute()
-            nbformat.write(stripped(notebook), options.to / path.name)
+            nbformat.write(linked(stripped(notebook), path), options.to / path.name)
 
 
 def stripped(notebook: Any) -> Any:

@@ -9,10 +9,13 @@ from typing import Any
 import nbformat
 import pytest
 
-from multistage.labs import labs
+from multistage.labs import LabFolder, labs
+from multistage.quizzes import questions
 from tests.notebooks.course import NOTEBOOKS, ROOT
+from tests.notebooks.links import links
 
 _LINES = 8
+_WORDS_A_MINUTE, _MINUTES = 200, 25
 _VIDEO = "https://www.youtube.com/watch?v=ajetvJmBvFo"
 # nbval passes all of these silently: a magic or a command that fails, an expected exception that
 # does not come, a comparison with an output that is not there.
@@ -122,6 +125,25 @@ def test_the_video_is_named_and_linked_from_the_first(path: Path) -> None:
         assert _VIDEO in text
 
 
-def test_labs_know_their_notebook(path: Path) -> None:
-    names = {lab.notebook for lab in labs()}
-    assert path.name in names or path.name.startswith(("00_", "90_"))  # those need no lab
+@pytest.mark.parametrize("lab", labs(), ids=lambda lab: lab.name)
+def test_a_lab_knows_its_notebook(path: Path, lab: LabFolder) -> None:
+    if f'Lab("{lab.name}")' in "".join(cell.source for cell in code_cells(path)):
+        assert (path.parent / lab.notebook).is_file()
+
+
+def test_a_notebook_links_to_the_one_before_the_contents_and_the_next(path: Path) -> None:
+    line = links(path)
+    assert prose(path)[0].splitlines()[2] == line
+    assert prose(path)[-1].splitlines()[-1] == line
+
+
+def test_every_quiz_shown_exists(path: Path) -> None:
+    shown = re.findall(r'quiz\("([^"]+)"', "\n".join(cell.source for cell in code_cells(path)))
+    assert not set(shown) - set(questions())
+
+
+def test_a_notebook_takes_no_longer_to_read_than_it_says(path: Path) -> None:
+    words = len(re.findall(r"\w+", re.sub(r"\(http\S+\)|<img[^>]*>", "", "\n".join(prose(path)))))
+    promised = re.search(r"\*\*About (\d+) minutes", prose(path)[0])
+    assert promised
+    assert words / _WORDS_A_MINUTE <= min(int(promised[1]), _MINUTES)

@@ -63,29 +63,29 @@ def assert_all_inside(figure: Figure) -> None:
 
 
 def test_the_title_says_how_many_times_smaller() -> None:
-    figure = compare("A Go server", BEFORE, AFTER)
+    figure = compare("A Go server", BEFORE, AFTER).figure
     assert figure.get_suptitle() == "A Go server: 100 times smaller, unpacked"
     assert compare_title("A Go server", BEFORE, AFTER) == figure.get_suptitle()
 
 
 def test_the_title_says_where_nothing_is_converted_yet() -> None:
-    figure = compare("A Go server", BEFORE, BEFORE)
+    figure = compare("A Go server", BEFORE, BEFORE).figure
     assert figure.get_suptitle() == "A Go server: not converted yet"
 
 
 def test_each_axis_names_its_measure_and_unit() -> None:
-    labels = [axes.get_xlabel() for axes in compare("Lab", BEFORE, AFTER).axes]
+    labels = [axes.get_xlabel() for axes in compare("Lab", BEFORE, AFTER).figure.axes]
     assert labels == ["unpacked size (MB)", "compressed size (MB)"]
 
 
 def test_the_rows_are_before_above_after() -> None:
-    for axes in compare("Lab", BEFORE, AFTER).axes:
+    for axes in compare("Lab", BEFORE, AFTER).figure.axes:
         at = {label.get_text(): label.get_position()[1] for label in axes.get_yticklabels()}
         assert at["before"] > at["after"]
 
 
 def test_each_row_ends_with_its_total() -> None:
-    figure = compare("Lab", BEFORE, AFTER)
+    figure = compare("Lab", BEFORE, AFTER).figure
     for axes, sizes in zip(
         figure.axes,
         (
@@ -101,7 +101,7 @@ def test_each_row_ends_with_its_total() -> None:
 def test_the_footnote_names_engine_date_and_stand_ins() -> None:
     before = made_build({"app": 1}, stand_ins=("golang:1.27",), date="2026-01-30")
     after = made_build({"app": 1}, stand_ins=("golang:1.27", "alpine:latest"))
-    figure = compare("Lab", before, after)
+    figure = compare("Lab", before, after).figure
     note = figure.get_supxlabel().replace("\n", " ")
     assert note == footnote((before, after))
     assert note == (
@@ -145,7 +145,7 @@ def test_the_bars_of_a_row_stand_end_to_end_and_sum_to_its_size(
     before: dict[str, int], after: dict[str, int], packed: dict[str, int], packed_2: dict[str, int]
 ) -> None:
     builds = (made_build(after, compressed=packed), made_build(before, compressed=packed_2))
-    figure = compare("Lab", builds[1], builds[0])
+    figure = compare("Lab", builds[1], builds[0]).figure
     for axes, compressed in ((0, False), (1, True)):
         for bars, build in zip(rows(figure, axes), builds, strict=True):
             sizes = build.sizes_by_kind(compressed=compressed)
@@ -162,15 +162,15 @@ def test_the_bars_of_a_row_stand_end_to_end_and_sum_to_its_size(
 def test_config_is_drawn_only_where_it_can_be_seen() -> None:
     tiny = made_build({"app": 10_000_000, "config": 1_000})
     large = made_build({"app": 10_000_000, "config": 100_000})
-    assert [kind for kind, _, _ in rows(compare("Lab", tiny, tiny), 0)[0]][-1] == "app"
-    kind, left, width = rows(compare("Lab", tiny, large), 0)[0][-1]
+    assert [kind for kind, _, _ in rows(compare("Lab", tiny, tiny).figure, 0)[0]][-1] == "app"
+    kind, left, width = rows(compare("Lab", tiny, large).figure, 0)[0][-1]
     assert kind == "config"
     assert (left, width) == pytest.approx((10, 0.1))
 
 
 def test_a_kind_has_the_same_colour_in_figures_and_on_the_terminal() -> None:
     assert {kind: COLOURS[kind] for kind in TERMINAL_COLOURS} == TERMINAL_COLOURS
-    for container in compare("Lab", BEFORE, AFTER).axes[0].containers:
+    for container in compare("Lab", BEFORE, AFTER).figure.axes[0].containers:
         assert isinstance(container, BarContainer)
         for bar in container.patches:
             assert to_hex(bar.get_facecolor()).upper() == COLOURS[str(container.get_label())]
@@ -189,7 +189,7 @@ def test_a_kind_has_the_same_colour_in_figures_and_on_the_terminal() -> None:
     ids=["smaller", "not converted", "after is empty", "both are empty", "larger", "huge"],
 )
 def test_nothing_is_drawn_outside_the_figure(before: Build, after: Build) -> None:
-    assert_all_inside(compare("A Go server in an empty box", before, after))
+    assert_all_inside(compare("A Go server in an empty box", before, after).figure)
 
 
 @pytest.mark.parametrize("lab", labs(), ids=lambda lab: lab.name)
@@ -200,11 +200,13 @@ def test_a_labs_own_figure_fits_with_stand_ins_for_all_its_bases(lab: LabFolder)
         for file in (lab.before_dockerfile, solution)
     ]
     before = made_build({"base": 900_000_000}, stand_ins=bases[0], stages=1)
-    assert_all_inside(compare(lab.title, before, made_build({"app": 5_000}, stand_ins=bases[1])))
+    assert_all_inside(
+        compare(lab.title, before, made_build({"app": 5_000}, stand_ins=bases[1])).figure
+    )
 
 
 def test_the_labels_of_a_figure_do_not_lie_on_one_another() -> None:
-    figure = compare("A Go server in an empty box", BEFORE, AFTER)
+    figure = compare("A Go server in an empty box", BEFORE, AFTER).figure
     renderer = drawn_by(figure)
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts(figure)]
     assert len(boxes) > 10
@@ -216,5 +218,5 @@ def test_the_labels_of_a_figure_do_not_lie_on_one_another() -> None:
     ("name", "start"), [("figure.png", b"\x89PNG\r\n\x1a\n"), ("figure.svg", b"<?xml")]
 )
 def test_a_figure_is_saved_as_png_and_svg(tmp_path: Path, name: str, start: bytes) -> None:
-    compare("Lab", BEFORE, AFTER).savefig(tmp_path / name)
+    compare("Lab", BEFORE, AFTER).figure.savefig(tmp_path / name)
     assert (tmp_path / name).read_bytes().startswith(start)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.errors import LearnerError
-from multistage.notebooks import Shown
+from multistage.shown import Shown
 from multistage.text import plain
 
 

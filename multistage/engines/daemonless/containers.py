@@ -99,6 +99,11 @@ def run(
         LearnerError: the image's command cannot be started.
         MachineError: the sandbox cannot be made.
     """
+    with _started(workshop, image, _own_command(image), environment, port) as container:
+        yield container
+
+
+def _own_command(image: StoredImage) -> list[str]:
     config = image_config.from_image(image.config)
     argv = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
     if not argv:
@@ -106,16 +111,16 @@ def run(
             "The image cannot be run: no command specified.",
             mend="The last stage must say what to start: ENTRYPOINT or CMD.",
         )
-    with _started(workshop, image, argv, environment, port) as container:
-        yield container
+    return argv
 
 
 def run_command(
     workshop: Workshop, image: StoredImage, command: list[str], seconds: float
 ) -> Finished:
-    """Run ``command`` in ``image`` and return its exit code and output."""
+    """Run ``command``, or what the image itself starts; return its exit code and output."""
     try:
-        with _started(workshop, image, command, {}, None) as container:
+        argv = command or _own_command(image)
+        with _started(workshop, image, argv, {}, None) as container:
             code = container.wait(seconds)
             if code == _TIMED_OUT:
                 return Finished(code, f"It was stopped after {seconds:g} seconds.")

@@ -1,57 +1,43 @@
-"""Figures: pure functions from measurements to a matplotlib figure.
-
-The colour language of the whole course is set here. The colours are those of Okabe and Ito,
-which colour-blind readers can tell apart: https://jfly.uni-koeln.de/color/
-"""
+"""Before and after, side by side: the figure of every lab."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from multistage.builds import Build
+from multistage.plots.style import (
+    COLOURS,
+    INK,
+    PAPER,
+    QUIET,
+    Picture,
+    footnote,
+    new_figure,
+    noted,
+    quiet,
+    titled,
+)
 from multistage.units import megabytes, times_smaller
 
-COLOURS = {
-    "builder stage": "#E69F00",
-    "runtime stage": "#0072B2",
-    "base": "#9A9A9A",
-    "dependencies": "#D55E00",
-    "app": "#009E73",
-    "config": "#CC79A7",
-}
-INK = "#22272E"
-QUIET = "#6B7280"
-PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
-
 _NARROWEST_WITH_LABEL = 0.09  # a share of the axis' width
-_FOOTNOTE_WIDTH = 120  # characters
 _SHORT_BAR = 0.35  # a share of the axis' width; beside a shorter bar its parts are written out
 _TOTAL_CHARACTER = 7.5  # points that a character of a total takes
 _LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an image
 
 
-def compare(title: str, before: Build, after: Build) -> Figure:
+def compare(title: str, before: Build, after: Build) -> Picture:
     """Return before and after as bars stacked by kind, unpacked above and compressed below."""
-    figure = Figure(figsize=(8, 4.3), dpi=100, facecolor=PAPER, layout="constrained")
+    figure = new_figure(4.3)
     upper, lower = figure.subplots(2, 1)
     _bars(upper, "unpacked", before, after, compressed=False)
     _bars(lower, "compressed", before, after, compressed=True)
-    figure.suptitle(
-        compare_title(title, before, after),
-        x=0.01, ha="left", color=INK, fontsize=14, fontweight="bold",
-    )  # fmt: skip
+    titled(figure, compare_title(title, before, after))
     upper.legend(
         loc="lower left", bbox_to_anchor=(-0.01, 0.98), ncols=4, frameon=False,
         labelcolor=INK, fontsize=10, handlelength=1, columnspacing=1.2,
     )  # fmt: skip
-    figure.supxlabel(
-        _wrapped(footnote((before, after))), x=0.99, ha="right", color=QUIET, fontsize=8
-    )
-    return figure
+    noted(figure, (before, after))
+    return Picture(figure, compare_alt_text(title, before, after))
 
 
 def compare_title(title: str, before: Build, after: Build) -> str:
@@ -75,19 +61,6 @@ def compare_alt_text(title: str, before: Build, after: Build) -> str:
             f"{megabytes(image.compressed_size)} compressed."
         )
     return " ".join([*parts, footnote((before, after))])
-
-
-def footnote(builds: Sequence[Build]) -> str:
-    """Return on what the figures rest: the engine, and the stand-in bases by name."""
-    engines = " and ".join(dict.fromkeys(build.builder for build in builds))
-    stand_ins = dict.fromkeys(name for build in builds for name in build.stand_ins)
-    bases = f"stand-ins for {', '.join(stand_ins)}" if stand_ins else "base images as published"
-    dates = " and ".join(dict.fromkeys(build.date for build in builds))
-    return f"Measured from the layers, {dates} · {engines} · {bases}"
-
-
-def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, _FOOTNOTE_WIDTH, break_long_words=False))
 
 
 def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: bool) -> None:
@@ -124,7 +97,7 @@ def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: boo
             )  # fmt: skip
     axes.set_xlim(0, widest / 1e6 * 1.16)
     axes.set_xlabel(f"{name} size (MB)", color=QUIET, fontsize=9)
-    _quiet(axes)
+    quiet(axes)
 
 
 def _parts(build: Build, *, compressed: bool) -> str:
@@ -137,14 +110,3 @@ def _offset(build: Build, kind: str, *, compressed: bool) -> int:
     sizes = build.sizes_by_kind(compressed=compressed)
     kinds = list(sizes)
     return sum(sizes[earlier] for earlier in kinds[: kinds.index(kind)])
-
-
-def _quiet(axes: Axes) -> None:
-    axes.set_facecolor(PAPER)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color("#D0D4DA")
-    axes.tick_params(colors=QUIET, length=0, labelsize=9)
-    for label in axes.get_yticklabels():
-        label.set_color(INK)
-        label.set_fontsize(11)
