@@ -31,7 +31,7 @@ class Answer:
         text: the body as UTF-8, with U+FFFD for what is none.
         content_type: the header Content-Type, empty where there is none.
         length: the body's bytes. Of a body beyond the limit only its beginning counts.
-        digest: SHA-256 of the same bytes, in hex; empty where it did not answer.
+        digest: SHA-256 of the same bytes, as that of a file; empty where it did not answer.
     """
 
     status: int
@@ -117,7 +117,7 @@ def ask(address: str, path: str) -> Answer:
                 body.decode("utf-8", "replace"),
                 response.headers.get("Content-Type", ""),
                 len(body),
-                hashlib.sha256(body).hexdigest(),
+                f"sha256:{hashlib.sha256(body).hexdigest()}",
             )
     except (OSError, ValueError, http.client.HTTPException) as error:
         return Answer(0, f"no answer: {error!r}")
