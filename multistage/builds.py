@@ -156,10 +156,14 @@ def build(
     )
 
 
-def read_image(engine: Engine, image: str, *, keep_files: bool = False) -> ImageArchive:
-    """Measure an image that an engine has."""
+def read_image(
+    engine: Engine, image: str, *, keep_files: bool = False, keep_digests: bool = False
+) -> ImageArchive:
+    """Measure an image that an engine has; see :func:`multistage.images.read_archive`."""
     with engine.save(image) as stream:
-        return read_archive(stream, image, keep_files=keep_files, from_engine=True)
+        return read_archive(
+            stream, image, keep_files=keep_files, keep_digests=keep_digests, from_engine=True
+        )
 
 
 def read_dockerfile(path: Path, context: Path) -> Dockerfile:

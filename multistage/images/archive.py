@@ -12,8 +12,9 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def read_archive(
     name: str = "the archive",
     *,
     keep_files: bool = False,
+    keep_digests: bool = False,
     from_engine: bool = False,
 ) -> ImageArchive:
     """Measure an image from a tar stream, in one pass and constant memory.
@@ -107,6 +109,7 @@ def read_archive(
         stream: the archive.
         name: what error messages call it.
         keep_files: whether the layers' files are listed.
+        keep_digests: whether the files that are listed have the digest of their content.
         from_engine: whether an engine hands it out at this moment, and so vouches for the
             digests that its names say. Those of a file that lay somewhere are computed.
 
@@ -114,7 +117,7 @@ def read_archive(
         UsageError: the stream holds no image, several, or a damaged one.
     """
     try:
-        parts = _gather(_tar_members(stream), keep_files, from_engine)
+        parts = _gather(_tar_members(stream), keep_files, keep_digests, from_engine)
         return _assemble(parts, name, keep_files)
     except (tarfile.TarError, *_MALFORMED) as error:
         raise UsageError(
@@ -143,9 +146,13 @@ def _folder_members(folder: Path) -> Iterator[tuple[str, int, Readable]]:
 
 
 def _gather(
-    members: Iterator[tuple[str, int, Readable]], keep_files: bool, from_engine: bool = False
+    members: Iterator[tuple[str, int, Readable]],
+    keep_files: bool,
+    keep_digests: bool = False,
+    from_engine: bool = False,
 ) -> _Parts:
     parts = _Parts()
+    measure = partial(measure_layer, keep_files=keep_files, keep_digests=keep_digests)
     for name, size, blob in members:
         head = bytes(blob.read(1))
         if head in (b"{", b"[") and size <= _MAX_DOCUMENT:
@@ -153,7 +160,7 @@ def _gather(
             try:
                 document = json.loads(data)
             except (ValueError, RecursionError):
-                _add_layer(parts, io.BytesIO(data), keep_files)
+                _add_layer(parts, measure, io.BytesIO(data))
                 continue
             if len(parts.documents) > _MAX_DOCUMENTS:
                 raise UsageError("The image archive holds too many JSON documents.")
@@ -161,7 +168,7 @@ def _gather(
             parts.documents[f"sha256:{hashlib.sha256(data).hexdigest()}"] = document
         else:
             diff_id = _diff_id(name, head) if from_engine else None
-            _add_layer(parts, Prefixed(head, blob), keep_files, diff_id)
+            _add_layer(parts, partial(measure, diff_id=diff_id), Prefixed(head, blob))
     return parts
 
 
@@ -175,9 +182,9 @@ _BLOB = re.compile(r"^blobs/sha256/([0-9a-f]{64})$")
 _COMPRESSED = (b"\x1f", b"\x28")  # how gzip and zstd begin: then the name is another digest
 
 
-def _add_layer(parts: _Parts, blob: Readable, keep_files: bool, diff_id: str | None = None) -> None:
+def _add_layer(parts: _Parts, measure: Callable[[Readable], MeasuredLayer], blob: Readable) -> None:
     try:
-        layer = measure_layer(blob, keep_files=keep_files, diff_id=diff_id)
+        layer = measure(blob)
     except UsageError:
         return  # not every member is a layer; one that is needed will be missed
     parts.layers[layer.digest] = layer

@@ -13,7 +13,16 @@ import zstandard
 from isal.igzip_lib import IsalError
 
 from multistage.errors import UsageError
-from multistage.images.streams import ForwardStream, Pump, Readable, decompressed, tar_entries
+from multistage.images.streams import (
+    BLOCK,
+    ForwardStream,
+    Pump,
+    Readable,
+    content,
+    decompressed,
+    is_plain,
+    tar_entries,
+)
 
 # What reading a damaged layer may raise.
 _DAMAGE = (
@@ -59,11 +68,20 @@ _DEPENDENCY_FOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file or link in a layer. ``path`` has no leading slash; ``size`` in bytes, 0 for links."""
+    """A file or link in a layer.
+
+    Attributes:
+        path: without a leading slash.
+        size: bytes, 0 for links.
+        mode: its permissions.
+        digest: SHA-256 of a regular file's content, where the caller asked for it. A hard link
+            has that of the file it names. Empty for other links, and for sparse files.
+    """
 
     path: str
     size: int
     mode: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +112,18 @@ def file_kind(path: str) -> str:
 
 
 def measure_layer(
-    stream: Readable, *, keep_files: bool = False, diff_id: str | None = None
+    stream: Readable,
+    *,
+    keep_files: bool = False,
+    keep_digests: bool = False,
+    diff_id: str | None = None,
 ) -> MeasuredLayer:
     """Read a layer to its end and measure it, in constant memory unless files are kept.
 
     Args:
         stream: the layer, compressed or not.
         keep_files: whether the files are listed.
+        keep_digests: whether the files that are listed have the digest of their content.
         diff_id: the digest of the uncompressed tar, where whoever hands out the layer vouches
             for it; else it is computed.
 
@@ -112,7 +135,7 @@ def measure_layer(
         listeners = (compress_pump.put,) if diff_id else (hash_pump.put, compress_pump.put)
         tar = ForwardStream(decompressed(stream), listeners, limit=_MAX_TAR_BYTES)
         try:
-            kinds, files = _walk(tar, keep_files)
+            kinds, files = _walk(tar, keep_files, keep_digests)
             tar.drain()
         except _DAMAGE as error:  # type: ignore[misc]  # IsalError has no type
             raise UsageError(
@@ -129,18 +152,49 @@ def measure_layer(
     )
 
 
-def _walk(stream: ForwardStream, keep_files: bool) -> tuple[dict[str, int], list[File]]:
+def _walk(
+    stream: ForwardStream, keep_files: bool, keep_digests: bool
+) -> tuple[dict[str, int], list[File]]:
     kinds = {"dependencies": 0, "app": 0, "config": 0}
     files: list[File] = []
+    digests = _Digests(stream) if keep_digests else None
     for member in tar_entries(stream):
-        path = member.name.removeprefix("./").lstrip("/")
+        path = _path(member.name)
         size = member.size if member.isreg() else 0
         if not 0 <= size <= _MAX_TAR_BYTES:
             raise tarfile.ReadError(f"{path} says that it has {size:,} bytes")
         kinds[file_kind(path)] += size
         if keep_files and not member.isdir():
-            files.append(File(path, size, member.mode))
+            digest = digests.of(member) if digests else ""
+            files.append(File(path, size, member.mode, digest))
     return kinds, files
+
+
+def _path(name: str) -> str:
+    return name.removeprefix("./").lstrip("/")
+
+
+class _Digests:
+    """Hashes a layer's files, and knows the hashed ones by path: a hard link names one of them."""
+
+    def __init__(self, stream: ForwardStream) -> None:
+        self._stream = stream
+        self._known: dict[str, str] = {}
+
+    def of(self, member: tarfile.TarInfo) -> str:
+        """Return the digest of the entry that was just yielded, empty where it has no content."""
+        if member.islnk():
+            digest = self._known.get(_path(member.linkname), "")
+        else:
+            digest = self._hash(member) if is_plain(member) else ""
+        self._known[_path(member.name)] = digest
+        return digest
+
+    def _hash(self, member: tarfile.TarInfo) -> str:
+        hasher, blob = hashlib.sha256(), content(self._stream, member)
+        while block := blob.read(BLOCK):
+            hasher.update(block)
+        return f"sha256:{hasher.hexdigest()}"
 
 
 class _Compressor:

@@ -152,12 +152,24 @@ def tar_entries(stream: ForwardStream) -> Iterator[tarfile.TarInfo]:
     Raises:
         tarfile.TarError: the stream is no tar archive, is cut short, or has too many entries.
     """
+    try:
+        yield from _entries(stream)
+    except _NONSENSE as error:
+        raise tarfile.ReadError(f"a header makes no sense: {error}") from error
+
+
+# What tarfile lets through where a header makes no sense.
+_NONSENSE = (ValueError, LookupError, ArithmeticError, TypeError, RecursionError)
+
+
+def _entries(stream: ForwardStream) -> Iterator[_Header]:
     with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:  # type: ignore[call-overload]
         for _ in range(_MAX_ENTRIES):
             member = archive.next()
             if member is None:
                 return
             archive.members = []
+            member.room = archive.offset - stream.tell()
             yield member
         raise tarfile.ReadError(f"it holds more than {_MAX_ENTRIES:,} entries")
 
@@ -165,6 +177,17 @@ def tar_entries(stream: ForwardStream) -> Iterator[tarfile.TarInfo]:
 def content(stream: ForwardStream, member: tarfile.TarInfo) -> Readable:
     """Return the content of the entry that was just yielded, to be read before the next."""
     return _Content(stream, member.size)
+
+
+def is_plain(member: tarfile.TarInfo) -> bool:
+    """Return whether the entry that was just yielded is a regular file whose content follows it.
+
+    Of a sparse file only parts do. And an extended header may say another size than the one by
+    which the next header is found: reading so much would run into it.
+    """
+    blocks = -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    room = member.room if isinstance(member, _Header) else 0
+    return member.isreg() and not member.issparse() and blocks == room
 
 
 class _Content:
@@ -186,7 +209,12 @@ class _Header(tarfile.TarInfo):
     of headers, which then take as long as hashing all of the image. What is not a plain POSIX
     header (https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html, "ustar
     Interchange Format") is left to ``tarfile``.
+
+    Attributes:
+        room: bytes from here to the next header.
     """
+
+    room = 0
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:

@@ -1,5 +1,6 @@
 """The checks on made-up images, against a server of the test's own in place of a container."""
 
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -32,8 +33,11 @@ class Pages(BaseHTTPRequestHandler):
             "/gone": (404, "not here"),
             "/broken": (500, "it broke"),
             "/bytes": (200, "\udcff"),
+            "/endless": (200, "x" * (3 << 20)),
         }.get(self.path, (404, ""))
         self.send_response(status)
+        if self.path == "/":
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()
         self.wfile.write(body.encode("utf-8", "surrogateescape"))
 
@@ -250,12 +254,33 @@ def test_the_report_as_json_has_every_check_and_the_verdict() -> None:
 def test_asking_returns_the_status_and_the_text_whatever_they_are(
     address: str, path: str, status: int, text: str
 ) -> None:
-    assert ask(address, path) == Answer(status, text)
+    answer = ask(address, path)
+    assert (answer.status, answer.text) == (status, text)
+
+
+def digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def test_two_answers_can_be_compared_by_their_bytes_and_kind(address: str) -> None:
+    page, bytes_that_are_no_text = ask(address, "/"), ask(address, "/bytes")
+    assert page.content_type == "text/html; charset=utf-8"
+    assert (page.length, page.digest) == (20, digest(b"hello from the crate"))
+    assert bytes_that_are_no_text.content_type == ""
+    assert bytes_that_are_no_text.length == 1  # and three as the text it is shown as
+    assert bytes_that_are_no_text.digest == digest(b"\xff")
+    assert ask(address, "/") == page
+
+
+def test_an_answer_without_end_is_read_to_the_limit(address: str) -> None:
+    answer = ask(address, "/endless")
+    assert answer.length == len(answer.text) == 1 << 20
+    assert answer.digest == digest(b"x" * (1 << 20))
 
 
 def test_a_refused_connection_is_an_answer_with_status_zero(refused: str) -> None:
     answer = ask(refused, "/")
-    assert answer.status == 0
+    assert (answer.status, answer.content_type, answer.length, answer.digest) == (0, "", 0, "")
     assert answer.text.startswith("no answer: ")
 
 
@@ -273,8 +298,8 @@ def test_waiting_ends_with_the_first_answer_even_an_error(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replies = iter([Answer(0, "no answer"), Answer(0, "no answer"), Answer(500, "broken")])
-    monkeypatch.setattr(checks, "ask", lambda _address, _path: next(replies))
-    monkeypatch.setattr("multistage.checks.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("multistage.checks.requests.ask", lambda _address, _path: next(replies))
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
     checks.wait_until_it_answers(MadeContainer(address), Clock(1))
     assert next(replies, None) is None
 
@@ -306,7 +331,7 @@ def test_waiting_ends_when_the_time_is_over_and_shows_the_log(
     refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("multistage.checks.time.sleep", slept.append)
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", slept.append)
     with pytest.raises(LearnerError) as raised:
         checks.wait_until_it_answers(MadeContainer(refused, log="listening on :9"), Clock(10))
     said = "The container runs but did not answer within 30 seconds: listening on :9"

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from multistage.images import final_files, folders, left_behind, read_archive, r
 from multistage.images.layers import file_kind, measure_layer
 from multistage.images.streams import ForwardStream, tar_entries
 from tests.unit.made import made_tar as tar_of
+from tests.unit.test_hostile_layers import CASES, Case, patched, pax, size, sparse
+from tests.unit.test_unpack import file, hard, link
+from tests.unit.test_unpack import layer as layer_of
 
 Files = dict[str, bytes]
 
@@ -310,3 +314,87 @@ def test_many_whiteouts_hide_what_they_name_and_no_more() -> None:
     upper = tar_of({f"d{n}/.wh..wh..opq": b"" for n in range(49)} | {"d49/.wh.f49": b""})
     image = read_archive(io.BytesIO(tar_of(image_members([lower, upper]))), keep_files=True)
     assert set(final_files(image)) == {f"d49/f{n}" for n in range(99, 5000, 50)}
+
+
+def digests_of(layer: bytes) -> dict[str, str]:
+    measured = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=True)
+    return {file.path: file.digest for file in measured.files}
+
+
+@given(st.lists(layer_files, min_size=1, max_size=3))
+def test_files_have_the_digest_of_their_content_where_it_is_asked_for(layers: list[Files]) -> None:
+    archive = tar_of(image_members([tar_of(files) for files in layers]))
+    image = read_archive(io.BytesIO(archive), keep_files=True, keep_digests=True)
+    found = [{file.path: file.digest for file in layer.files} for layer in image.layers]
+    assert found == [{path: digest(data) for path, data in files.items()} for files in layers]
+    plain = read_archive(io.BytesIO(archive), keep_files=True)
+    assert not any(file.digest for layer in plain.layers for file in layer.files)
+
+
+def test_a_file_of_many_blocks_is_hashed_to_its_end() -> None:
+    data = bytes(range(256)) * (3 << 12)
+    assert digests_of(gzip.compress(tar_of({"a": data, "b": b"b"}))) == {
+        "a": digest(data),
+        "b": digest(b"b"),
+    }
+
+
+def test_a_hard_link_has_the_digest_of_what_it_names() -> None:
+    assert digests_of(
+        layer_of(
+            file("./bin/a", b"one"),
+            hard("bin/b", "bin/a"),
+            hard("bin/c", "/bin/b"),
+            link("bin/d", "a"),
+            hard("bin/e", "bin/d"),
+            hard("bin/f", "of/a/lower/layer"),
+            file("bin/a", b"two"),
+            hard("bin/g", "bin/a"),
+        )
+    ) == {
+        **dict.fromkeys(("bin/b", "bin/c"), digest(b"one")),
+        **dict.fromkeys(("bin/d", "bin/e", "bin/f"), ""),
+        **dict.fromkeys(("bin/a", "bin/g"), digest(b"two")),
+    }
+
+
+# A size in a header for all files is wrong for the next one, too.
+LIARS = {
+    "larger": (layer_of(file("lies", b"data", pax_headers={"GNU.sparse.realsize": "9999"})), "1"),
+    "smaller": (layer_of(file("lies", b"data", pax_headers={"GNU.sparse.realsize": "0"})), "1"),
+    "for all": (pax(b"13 size=9999\n", file("lies", b"data"), kind=tarfile.XGLTYPE), ""),
+    "sparse": (sparse("100,4", 300), "1"),
+    "old sparse": (
+        patched(layer_of(file("lies", type=tarfile.GNUTYPE_SPARSE)), 483, size(1 << 30)),
+        "1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_a_size_that_is_not_what_follows_gives_no_digest_and_harms_no_other_file(name: str) -> None:
+    lying, hashed = LIARS[name]
+    used = -(-len(lying.rstrip(b"\0")) // 512) * 512  # without the archive's end
+    found = digests_of(lying[:used] + layer_of(file("x", b"1")))
+    assert list(found.values()) == ["", digest(hashed.encode()) if hashed else ""]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_asking_for_digests_changes_nothing_else_of_a_hostile_layer(case: Case) -> None:
+    assert outcome(case.data, keep_digests=True) == outcome(case.data, keep_digests=False)
+
+
+def outcome(layer: bytes, *, keep_digests: bool) -> object:
+    """Return a layer without its digests, or the error that reading it ends in."""
+    try:
+        found = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=keep_digests)
+    except UsageError as error:
+        return error.what
+    return replace(found, files=tuple(replace(file, digest="") for file in found.files))
+
+
+def test_a_file_cut_short_is_refused_with_and_without_digests() -> None:
+    layer = tar_of({"a": b"x" * 5000})[:2000]
+    for keep_digests in (True, False):
+        with pytest.raises(UsageError, match="cannot be read"):
+            measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=keep_digests)

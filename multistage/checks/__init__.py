@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import http.client
-import re
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from multistage.builds import Build, read_image
-from multistage.engines import Engine, RunningContainer
+from multistage.checks.requests import (
+    START_HINT,
+    Answer,
+    ask,
+    reachable_upstream,
+    start_hint,
+    upstream_environment,
+    wait_until_it_answers,
+)
+from multistage.engines import Engine
 from multistage.errors import LearnerError, NotPossibleHereError
 from multistage.images import ImageArchive
 from multistage.labs import LabFolder, Request
 from multistage.units import megabytes
 
-_START_SECONDS = 30.0  # how long a container may take until it answers
-_ANSWER_SECONDS = 15.0
-_ANSWER_BYTES = 1 << 20
-_PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
-_UPSTREAM_CANDIDATES = ("https://example.com/", "https://www.docker.com/")
+__all__ = [
+    "Answer",
+    "CheckReport",
+    "CheckResult",
+    "ask",
+    "check_lab",
+    "matches",
+    "reachable_upstream",
+    "start_hint",
+    "upstream_environment",
+    "wait_until_it_answers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,6 @@ class CheckReport:
         """Return the object that ``multistage check --json`` prints."""
         checks = [asdict(check) for check in self.checks]
         return {"lab": self.lab, "passed": self.passed, "checks": checks}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a container answered: status 0 and the reason where it did not."""
-
-    status: int
-    text: str
 
 
 def check_lab(engine: Engine, lab: LabFolder, build: Build) -> CheckReport:
@@ -134,7 +136,7 @@ def _answers(engine: Engine, lab: LabFolder, build: Build) -> Iterator[CheckResu
         for request in lab.requests:
             yield _unchecked(request, error.what, error.mend)
     except LearnerError as error:
-        hint = start_hint(error.what) if start_hint(error.what) != _START_HINT else error.mend
+        hint = start_hint(error.what) if start_hint(error.what) != START_HINT else error.mend
         yield CheckResult("starts", "The container starts", True, False, error.what, hint)
         yield from (_unasked(request) for request in lab.requests)
 
@@ -164,115 +166,3 @@ def _answer_result(request: Request, answer: Answer) -> CheckResult:
         f"{said}." if passed else f"{said}: {answer.text.strip()[:300] or 'nothing'}",
         "" if passed else request.hint,
     )  # fmt: skip
-
-
-def wait_until_it_answers(
-    container: RunningContainer, clock: Callable[[], float] = time.monotonic
-) -> None:
-    """Wait until the container answers HTTP, whatever the status.
-
-    Raises:
-        LearnerError: it ended, or did not answer in time; with its log.
-    """
-    deadline = clock() + _START_SECONDS
-    while clock() < deadline:
-        exit_code = container.exit_code()
-        if exit_code is not None:
-            raise LearnerError(
-                f"The container ended with exit code {exit_code}{_last_words(container)}",
-                mend=start_hint(container.logs()),
-            )
-        address = container.address
-        if address and ask(address, "/").status:
-            return
-        time.sleep(0.1)
-    raise LearnerError(
-        f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
-        + _last_words(container),
-        mend="Does the program listen on the port that EXPOSE names, on all addresses?",
-    )
-
-
-def _last_words(container: RunningContainer) -> str:
-    lines = [line for line in container.logs().splitlines() if line.strip()]
-    return f": {' / '.join(lines[-3:])[-400:]}" if lines else ", and wrote nothing to its log."
-
-
-def start_hint(said: str) -> str:
-    """Return what to do about a container that does not start, from what it or the engine said."""
-    return next((hint for sign, hint in _START_HINTS if re.search(sign, said)), _START_HINT)
-
-
-_START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
-_START_HINTS = (
-    (
-        r'"/bin/sh": (stat|no such)|exec: "(sh|/bin/sh)"',
-        "This image has no shell. Write ENTRYPOINT and CMD in brackets and double quotes: "
-        'ENTRYPOINT ["/server"]',
-    ),
-    (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
-    (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
-    (
-        r"^exec \S+: no such file or directory",
-        "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
-    ),
-    (
-        r"permission denied",
-        "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
-    ),
-)
-
-
-def ask(address: str, path: str) -> Answer:
-    """Send a GET request to a container and return what it answered."""
-    if not address:
-        return Answer(0, "no answer: the container has ended")
-    url = address + urllib.parse.quote(path if path.startswith("/") else f"/{path}", safe=_PLAIN)
-    # A proxy of the machine has no business between this machine and its own container.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
-    try:
-        try:
-            response = opener.open(url, timeout=_ANSWER_SECONDS)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            text = response.read(_ANSWER_BYTES).decode("utf-8", "replace")
-            return Answer(int(response.status or 0), text)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Answer(0, f"no answer: {error!r}")
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is the answer: following it could lead to any address of this machine."""
-
-    def redirect_request(self, *_arguments: object, **_keywords: object) -> None:
-        return None
-
-
-def upstream_environment(upstream: str | None) -> Mapping[str, str]:
-    """Return the environment that tells an app which HTTPS address to ask."""
-    return {"UPSTREAM": upstream} if upstream else {}
-
-
-def reachable_upstream() -> str | None:
-    """Return an HTTPS address that this machine reaches, ``None`` where there is none.
-
-    Behind a network that lets through package downloads only, pip's own index is one.
-    """
-    for address in (*_UPSTREAM_CANDIDATES, *_package_index()):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return address
-        except urllib.error.HTTPError:
-            return address  # it answered, over HTTPS
-        except OSError:
-            continue
-    return None
-
-
-def _package_index() -> Iterator[str]:
-    try:
-        from pip._internal.models.index import PyPI
-    except ImportError:
-        return
-    yield PyPI.url

@@ -1,0 +1,159 @@
+"""Asks a running container over HTTP, and says why one does not start or answer."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from multistage.engines import RunningContainer
+from multistage.errors import LearnerError
+
+_START_SECONDS = 30.0  # how long a container may take until it answers
+_ANSWER_SECONDS = 15.0
+_ANSWER_BYTES = 1 << 20
+_PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
+_UPSTREAM_CANDIDATES = ("https://example.com/", "https://www.docker.com/")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a container answered: status 0 and the reason where it did not.
+
+    Attributes:
+        status: HTTP's status code.
+        text: the body as UTF-8, with U+FFFD for what is none.
+        content_type: the header Content-Type, empty where there is none.
+        length: the body's bytes. Of a body beyond the limit only its beginning counts.
+        digest: SHA-256 of the same bytes, as that of a file; empty where it did not answer.
+    """
+
+    status: int
+    text: str
+    content_type: str = ""
+    length: int = 0
+    digest: str = ""
+
+
+def wait_until_it_answers(
+    container: RunningContainer, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """Wait until the container answers HTTP, whatever the status.
+
+    Raises:
+        LearnerError: it ended, or did not answer in time; with its log.
+    """
+    deadline = clock() + _START_SECONDS
+    while clock() < deadline:
+        exit_code = container.exit_code()
+        if exit_code is not None:
+            raise LearnerError(
+                f"The container ended with exit code {exit_code}{_last_words(container)}",
+                mend=start_hint(container.logs()),
+            )
+        address = container.address
+        if address and ask(address, "/").status:
+            return
+        time.sleep(0.1)
+    raise LearnerError(
+        f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
+        + _last_words(container),
+        mend="Does the program listen on the port that EXPOSE names, on all addresses?",
+    )
+
+
+def _last_words(container: RunningContainer) -> str:
+    lines = [line for line in container.logs().splitlines() if line.strip()]
+    return f": {' / '.join(lines[-3:])[-400:]}" if lines else ", and wrote nothing to its log."
+
+
+def start_hint(said: str) -> str:
+    """Return what to do about a container that does not start, from what it or the engine said."""
+    return next((hint for sign, hint in _START_HINTS if re.search(sign, said)), START_HINT)
+
+
+START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
+_START_HINTS = (
+    (
+        r'"/bin/sh": (stat|no such)|exec: "(sh|/bin/sh)"',
+        "This image has no shell. Write ENTRYPOINT and CMD in brackets and double quotes: "
+        'ENTRYPOINT ["/server"]',
+    ),
+    (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
+    (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
+    (
+        r"^exec \S+: no such file or directory",
+        "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+    ),
+    (
+        r"permission denied",
+        "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
+    ),
+)
+
+
+def ask(address: str, path: str) -> Answer:
+    """Send a GET request to a container and return what it answered."""
+    if not address:
+        return Answer(0, "no answer: the container has ended")
+    url = address + urllib.parse.quote(path if path.startswith("/") else f"/{path}", safe=_PLAIN)
+    # A proxy of the machine has no business between this machine and its own container.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
+    try:
+        try:
+            response = opener.open(url, timeout=_ANSWER_SECONDS)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            body = response.read(_ANSWER_BYTES)
+            return Answer(
+                int(response.status or 0),
+                body.decode("utf-8", "replace"),
+                response.headers.get("Content-Type", ""),
+                len(body),
+                f"sha256:{hashlib.sha256(body).hexdigest()}",
+            )
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return Answer(0, f"no answer: {error!r}")
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is the answer: following it could lead to any address of this machine."""
+
+    def redirect_request(self, *_arguments: object, **_keywords: object) -> None:
+        return None
+
+
+def upstream_environment(upstream: str | None) -> Mapping[str, str]:
+    """Return the environment that tells an app which HTTPS address to ask."""
+    return {"UPSTREAM": upstream} if upstream else {}
+
+
+def reachable_upstream() -> str | None:
+    """Return an HTTPS address that this machine reaches, ``None`` where there is none.
+
+    Behind a network that lets through package downloads only, pip's own index is one.
+    """
+    for address in (*_UPSTREAM_CANDIDATES, *_package_index()):
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return address
+        except urllib.error.HTTPError:
+            return address  # it answered, over HTTPS
+        except OSError:
+            continue
+    return None
+
+
+def _package_index() -> Iterator[str]:
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        return
+    yield PyPI.url
