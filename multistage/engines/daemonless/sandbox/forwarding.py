@@ -11,6 +11,8 @@ import socket
 import threading
 
 PROXY_PORT = 3128
+# Where what comes in arrives: as in a container, a server on 127.0.0.1 alone is not reached.
+OWN_ADDRESS = "192.0.2.1"  # for documentation, RFC 5737: nobody else has it
 _BLOCK = 65536
 
 
@@ -19,7 +21,7 @@ def start(listener: int, port: int, channel: int | None) -> None:
 
     Args:
         listener: a listening socket's descriptor.
-        port: of 127.0.0.1, in the network of this process.
+        port: of ``OWN_ADDRESS``, in the network of this process.
         channel: a socket's descriptor, over which a socket for the proxy goes out.
     """
     if channel is not None:
@@ -47,7 +49,7 @@ def _serve(listener: socket.socket, port: int) -> None:
         # create_connection() would import more of Python, whose files cannot be seen from here.
         inner = socket.socket(socket.AF_INET)
         try:
-            inner.connect(("127.0.0.1", port))
+            inner.connect((OWN_ADDRESS, port))
         except OSError:  # it does not listen yet
             outer.close()
             inner.close()

@@ -153,13 +153,17 @@ def limit_capabilities(names: list[str]) -> None:
     _call("capset", header, data)
 
 
-def bring_loopback_up() -> None:
-    """Set the interface ``lo`` of a new network namespace up: netdevice(7)."""
+def bring_loopback_up(address: str) -> None:
+    """Set ``lo`` of a new network namespace up, with one more address: netdevice(7)."""
     import fcntl
     import socket
 
     get_flags, set_flags, up = 0x8913, 0x8914, 0x1
+    set_address, set_netmask = 0x8916, 0x891C
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
         request = struct.pack("16sH14s", b"lo", 0, b"")
         flags = struct.unpack("16sH14s", fcntl.ioctl(channel, get_flags, request))[1]
         fcntl.ioctl(channel, set_flags, struct.pack("16sH14s", b"lo", flags | up, b""))
+        for call, value in ((set_address, address), (set_netmask, "255.255.255.255")):
+            where = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(value))
+            fcntl.ioctl(channel, call, struct.pack("16s16s", b"lo:1", where))

@@ -32,6 +32,8 @@ _SIGNALLED = 128
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 
+_LOWEST_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+
 
 def main() -> None:
     """Read what to do, do it, and exit as the command did."""
@@ -89,7 +91,9 @@ def _enter_namespaces(spec: dict[str, Any]) -> None:
         _map_ids(0, user, 0, group)
     kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     if spec["own_network"]:
-        kernel.bring_loopback_up()
+        kernel.bring_loopback_up(forwarding.OWN_ADDRESS)
+        with contextlib.suppress(OSError), open(_LOWEST_PORT, "w", encoding="ascii") as file:
+            file.write("0")  # as in Docker's containers: any user may listen on port 80
 
 
 def _map_ids(user: int, outer_user: int, group: int, outer_group: int) -> None:
@@ -159,6 +163,9 @@ def _become(spec: dict[str, Any]) -> None:
     user, group, groups = spec["user"], spec["group"], spec["groups"]
     os.umask(0o022)
     if spec["kind"] in ("root", "chroot"):
+        for output in (1, 2):  # or /dev/stdout and /dev/stderr could not be opened by name
+            with contextlib.suppress(OSError):
+                os.fchown(output, user, -1)
         os.setgroups(groups)
         kernel.limit_capabilities(spec["capabilities"])
         os.setresgid(group, group, group)
