@@ -22,8 +22,9 @@ _RUN_SECONDS = 1200
 _THEMES = {"dark": "JupyterLab Dark", "light": "JupyterLab Light"}  # the last one stays
 _OVERLAP = 80  # pixels that two screenshots share, so that no line is cut in both
 
-_IMAGES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output img')].map(image => ({
-    alt: image.alt, drawn: image.complete && image.naturalWidth > 0 && image.width > 0}))"""
+_FIGURES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output img')]
+    .filter(image => image.complete && image.naturalWidth > 0 && image.width > 0)
+    .map(image => image.alt)"""
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _WIDGETS = """cell => [...cell.querySelectorAll('.jp-OutputArea-child')]
     .filter(output => output.querySelector('.jupyter-widgets')?.textContent.trim()).length"""
@@ -100,11 +101,12 @@ def missing_from(page: Page, stored: Any, ran: Any) -> list[str]:
     missing = []
     for index, (cell, run) in enumerate(zip(stored.cells, ran.cells, strict=True)):
         drawn = page.locator(".jp-Notebook .jp-Cell").nth(index)
-        figures = sum("image/png" in o.get("data", {}) for o in cell.get("outputs", ()))
-        images = drawn.evaluate(_IMAGES)
-        seen = sum(image["drawn"] and bool(image["alt"]) for image in images)
-        if not figures == seen == len(images):
-            missing.append(f"cell {index}: {figures} figures are stored, seen are {images}")
+        # JupyterLab gives an image without a text of its own the text "Image".
+        texts = [o.data["text/plain"] for o in run.get("outputs", ()) if _is_figure(o)]
+        figures = sum(map(_is_figure, cell.get("outputs", ())))
+        seen = drawn.evaluate(_FIGURES)
+        if len(texts) != figures or seen != texts:
+            missing.append(f"cell {index}: {figures} figures are stored, seen are {seen}")
         # Of a build panel no more than its title is stored.
         panels = sum(o.output_type == "display_data" for o in cell.get("outputs", ()))
         widgets = sum(_VIEW in o.get("data", {}) for o in run.get("outputs", ()))
@@ -112,6 +114,10 @@ def missing_from(page: Page, stored: Any, ran: Any) -> list[str]:
         if not panels <= widgets == shown:
             missing.append(f"cell {index}: {panels} panels, {widgets} widgets, {shown} drawn")
     return missing
+
+
+def _is_figure(output: Any) -> bool:
+    return "image/png" in output.get("data", {})
 
 
 def take_screenshots(page: Page, stem: str, name: str, theme: str) -> None:
