@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,9 +35,11 @@ def jupyterlab(course: Path, settings: Path) -> Iterator[Started]:
 
 
 @pytest.fixture
-def page(chromium_path: str | None) -> Iterator[Page]:
+def page(chromium_path: str | None, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Return a new page; what it shows at the end of the test is kept as a picture."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=_CHROMIUM)
         page = browser.new_page(viewport={"width": 1300, "height": 1500})
         yield page
+        lab.screenshot(page, f"end-of-{re.sub(r'[^-.0-9A-Za-z]+', '_', request.node.name)}.png")
         browser.close()

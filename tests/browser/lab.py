@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,23 +146,32 @@ def run_all_cells(page: Page) -> None:
 
 
 def open_notebook(page: Page, address: str) -> None:
-    """Open the notebook and bring its tab to the front, as a person would.
+    """Open the notebook, bring its tab to the front, and wait for its kernel.
 
-    JupyterLab now and then puts its launcher over the notebook it just opened.
+    JupyterLab now and then puts its launcher over the notebook it just opened, or closes it again
+    when its file could not be fetched at once: a person would open it once more.
     """
-    # In a workspace of its own, so without the tabs of the test before.
-    page.goto(address.replace("/lab/tree/", f"/lab/workspaces/test-{time.time_ns()}/tree/"))
     name = address.partition("?")[0].rpartition("/")[2]
+    for _ in range(3):
+        # In a workspace of its own, so without the tabs of the test before.
+        page.goto(address.replace("/lab/tree/", f"/lab/workspaces/test-{time.time_ns()}/tree/"))
+        try:
+            return _bring_to_front(page, name)
+        except PlaywrightTimeout:
+            screenshot(page, "not-in-front.png")
+    pytest.fail(f"{name} was opened, but cannot be seen or has no kernel: not-in-front.png")
+
+
+def _bring_to_front(page: Page, name: str) -> None:
     tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text=name)
     tab.wait_for(timeout=60_000)
     cell = page.locator(".jp-Notebook .jp-CodeCell:visible").first
-    for _ in range(12):
-        try:
-            tab.click(timeout=5_000)
-            return cell.wait_for(timeout=5_000)
-        except PlaywrightTimeout:
-            screenshot(page, "not-in-front.png")
-    pytest.fail(f"{name} is open, but none of its cells can be seen: not-in-front.png")
+    for _ in range(6):
+        tab.click(timeout=10_000)
+        with suppress(PlaywrightTimeout):
+            cell.wait_for(timeout=5_000)
+            break
+    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for(timeout=60_000)
 
 
 def run_to_the_end(page: Page, started: Started, path: Path, seconds: float) -> Any:
