@@ -148,8 +148,8 @@ def run_all_cells(page: Page) -> None:
 def open_notebook(page: Page, address: str) -> None:
     """Open the notebook, bring its tab to the front, and wait for its kernel.
 
-    JupyterLab now and then puts its launcher over the notebook it just opened, or closes it again
-    when its file could not be fetched at once: a person would open it once more.
+    JupyterLab now and then puts its launcher over the notebook it just opened, or, on a busy
+    machine, closes it again: a person would open it once more.
     """
     name = address.partition("?")[0].rpartition("/")[2]
     for _ in range(3):
