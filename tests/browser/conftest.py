@@ -1,0 +1,45 @@
+"""One JupyterLab for all tests of this folder, and a fresh page for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser import lab
+from tests.browser.lab import Started
+
+_CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a fresh copy of the course: no .venv, no outputs, starters in place."""
+    return lab.fresh_course(tmp_path_factory.mktemp("fresh") / "course")
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where JupyterLab keeps what is set in it."""
+    return tmp_path_factory.mktemp("settings")
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(course: Path, settings: Path) -> Iterator[Started]:
+    started = lab.start(course, settings)
+    yield started
+    lab.stop(started)
+
+
+@pytest.fixture
+def page(chromium_path: str | None, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Return a new page; what it shows at the end of the test is kept as a picture."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=_CHROMIUM)
+        page = browser.new_page(viewport={"width": 1300, "height": 1500})
+        yield page
+        lab.screenshot(page, f"end-of-{re.sub(r'[^-.0-9A-Za-z]+', '_', request.node.name)}.png")
+        browser.close()
