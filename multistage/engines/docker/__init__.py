@@ -63,7 +63,7 @@ class DockerEngine:
             try:
                 api._raise_for_status(response)
                 yield response.raw
-            except ImageNotFound as error:
+            except NotFound as error:
                 # The containerd store drops an image when another takes its name.
                 raise MachineError(
                     f"The image is gone: {image}.", mend="Build it again."

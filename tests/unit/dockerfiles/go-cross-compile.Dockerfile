@@ -9,6 +9,6 @@ RUN --mount=type=bind,target=. \
     GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT} \
     go build -o /bin/tool .
 
-FROM --platform=${TARGETPLATFORM:-linux/amd64} gcr.io/distroless/static-debian12:nonroot
+FROM --platform=${TARGETPLATFORM:-linux/amd64} gcr.io/distroless/static-debian13:nonroot
 COPY --link --from=build /bin/tool /bin/tool
 CMD ["/bin/tool", "serve"]
