@@ -72,6 +72,17 @@ class RunningContainer(Protocol):
     def logs(self) -> str:
         """Return what it wrote so far to its standard output and error."""
 
+    def stop(self, seconds: float) -> float | None:
+        """Send the image's stop signal to the main process, as ``docker stop`` does.
+
+        It goes to that process alone. As the first process of a container it ignores every
+        signal that it has no handler for.
+
+        Returns:
+            the seconds until the container ended, 0 where it had ended before; ``None`` where it
+            did not end within ``seconds``: then it runs on until the surrounding context kills it.
+        """
+
 
 class Engine(Protocol):
     """What an engine owes the course."""

@@ -132,12 +132,16 @@ class MadeContainer:
     address: str
     ended: int | None = None
     log: str = ""
+    stops_after: float | None = 0.1
 
     def exit_code(self) -> int | None:
         return self.ended
 
     def logs(self) -> str:
         return self.log
+
+    def stop(self, seconds: float) -> float | None:
+        return self.stops_after
 
 
 @dataclass

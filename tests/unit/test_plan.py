@@ -427,3 +427,27 @@ def test_every_step_has_its_history() -> None:
         "MAINTAINER me",
     ]  # fmt: skip
     assert plan.author == "me"
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        (None, 15),
+        ("SIGQUIT", 3),
+        ("quit", 3),
+        ("9", 9),
+        ("SIGRTMIN", 34),
+        ("RTMIN+3", 37),
+        ("SIGRTMAX-14", 50),
+        ("RTMAX", 64),
+        ("RTMIN+16", 15),
+        ("0", 15),
+        ("65", 15),
+        ("SIG_IGN", 15),
+        ("NOTHING", 15),
+        (["KILL"], 15),
+    ],
+)
+def test_a_stop_signal_is_read_as_docker_reads_it(said: object, number: int) -> None:
+    config = image_config.from_image({"config": {"StopSignal": said}})
+    assert image_config.stop_signal(config) == number

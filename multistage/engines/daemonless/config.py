@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ _ASCII = 0x7F
 _BASIC_PLANE = 0x10000
 _NUMBER = re.compile("[0-9]{1,3}")
 _MAX_SIGNAL = 64
+_MIN_REAL_TIME = 34  # the C library keeps two of the kernel's 32
+_REAL_TIME = re.compile(r"RTMIN(\+(?:1[0-5]|[1-9]))?|RTMAX(-(?:1[0-4]|[1-9]))?")
 # https://man7.org/linux/man-pages/man7/signal.7.html
 _SIGNALS = frozenset([
     "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL",
@@ -177,6 +180,22 @@ def check_signal(name: str) -> None:
         return
     if name.upper().removeprefix("SIG").partition("+")[0].partition("-")[0] not in _SIGNALS:
         raise ConfigError(f"{name} is no signal")
+
+
+def stop_signal(config: Mapping[str, Any]) -> int:
+    """Return the number of a config's stop signal; that of SIGTERM where it names none of Linux.
+
+    Numbers and names are Docker's: https://github.com/moby/sys/blob/main/signal/signal_linux.go
+    """
+    name = str(config.get("StopSignal") or "").upper()
+    if _NUMBER.fullmatch(name):
+        return int(name) if 0 < int(name) <= _MAX_SIGNAL else signal.SIGTERM
+    name = name.removeprefix("SIG")
+    if real_time := _REAL_TIME.fullmatch(name):
+        first = _MAX_SIGNAL if name.startswith("RTMAX") else _MIN_REAL_TIME
+        return first + int(real_time[1] or real_time[2] or 0)
+    known = name in _SIGNALS
+    return int(getattr(signal, f"SIG{name}", signal.SIGTERM)) if known else signal.SIGTERM
 
 
 def quoted(words: Sequence[str]) -> str:

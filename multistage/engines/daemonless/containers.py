@@ -7,13 +7,14 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multistage.engines import Finished
-from multistage.engines.daemonless import bases, proxy
+from multistage.engines.daemonless import bases, proxy, stopping
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.lending import lent
 from multistage.engines.daemonless.network import listening_port, listening_ports
@@ -39,9 +40,13 @@ class DaemonlessContainer:
     """A running container; see :class:`multistage.engines.RunningContainer`."""
 
     def __init__(
-        self, process: Process, forwarded: int | None, candidates: tuple[int, ...]
+        self,
+        process: Process,
+        forwarded: int | None,
+        candidates: tuple[int, ...],
+        send_stop: Callable[[], None],
     ) -> None:
-        self._process, self._forwarded = process, forwarded
+        self._process, self._forwarded, self._send_stop = process, forwarded, send_stop
         self._candidates = candidates
         self._log = b""
         self._lock = threading.Lock()
@@ -82,11 +87,26 @@ class DaemonlessContainer:
 
     def wait(self, seconds: float) -> int:
         """Wait for the end, at most so long; return the exit code."""
+        self._wait(seconds)
+        code = self.exit_code()
+        return _TIMED_OUT if code is None else code
+
+    def stop(self, seconds: float) -> float | None:
+        """Send the stop signal; return the seconds it took to end, ``None`` if it did not.
+
+        See :func:`multistage.engines.daemonless.stopping.send` for what differs by sandbox.
+        """
+        if self._process.poll() is not None:
+            return 0.0
+        started = time.monotonic()
+        self._send_stop()
+        self._wait(seconds)
+        return None if self._process.poll() is None else time.monotonic() - started
+
+    def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        code = self.exit_code()
-        return _TIMED_OUT if code is None else code
 
 
 @contextmanager
@@ -188,7 +208,9 @@ def _started(
             inner.close()
             _serve_proxy(outer, stack)
         forwarded = listener.getsockname()[1] if listener else None
-        container = DaemonlessContainer(process, forwarded, candidates)
+        number = image_config.stop_signal(config)
+        send_stop = partial(stopping.send, workshop.sandbox, process.pid, number)
+        container = DaemonlessContainer(process, forwarded, candidates, send_stop)
         try:
             yield container
         except SandboxError as error:

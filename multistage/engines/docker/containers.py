@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ _PROCESSES = 256
 _PROCESSOR = 1_000_000_000  # nanoseconds of a processor each second: one
 # What servers need that start as root, listen below 1024, and go on as another user.
 _CAPABILITIES = ["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"]
-_BAD_REQUEST = 400
+_BAD_REQUEST, _CONFLICT = 400, 409
 _LIFETIME = 300  # seconds after which a container is stopped even if a check hangs
 _LOG_LINES = 200
 
@@ -54,6 +55,19 @@ class DockerContainer:
     def logs(self) -> str:
         """Return the last lines it wrote."""
         return self._container.logs(tail=_LOG_LINES).decode("utf-8", "replace").strip()
+
+    def stop(self, seconds: float) -> float | None:
+        """Send the stop signal; return the seconds it took to end, ``None`` if it did not."""
+        if self.exit_code() is not None:
+            return 0.0
+        number = self._container.attrs["Config"].get("StopSignal") or "SIGTERM"
+        started = time.monotonic()
+        try:
+            self._container.kill(signal=number)
+        except APIError as error:
+            if error.status_code != _CONFLICT:  # it has ended meanwhile
+                raise
+        return time.monotonic() - started if _wait(self._container, seconds) else None
 
 
 @contextmanager
@@ -98,12 +112,19 @@ def run_command(
             _start(container)
         except LearnerError as error:
             return Finished(127, error.what)
-        try:
-            status = container.wait(timeout=seconds)
-        except (ReadTimeout, RequestsConnectionError):
+        status = _wait(container, seconds)
+        if status is None:
             return Finished(124, f"It was stopped after {seconds:g} seconds.")
         output = container.logs(tail=_LOG_LINES).decode("utf-8", "replace")
         return Finished(int(status["StatusCode"]), output.strip())
+
+
+def _wait(container: Container, seconds: float) -> dict[str, Any] | None:
+    """Return how a container ended, ``None`` where it did not within so many seconds."""
+    try:
+        return dict(container.wait(timeout=seconds))
+    except (ReadTimeout, RequestsConnectionError):
+        return None
 
 
 def _create(client: docker.DockerClient, image: str, **settings: Any) -> Container:

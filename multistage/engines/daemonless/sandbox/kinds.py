@@ -69,6 +69,11 @@ class Sandbox:
         """Whether a command can get a network of its own."""
         return self.kind in ("root", "user-namespaces")
 
+    @property
+    def own_processes(self) -> bool:
+        """Whether a command is the first process of a PID namespace, as in a container."""
+        return self.kind in ("root", "user-namespaces")
+
     def start(self, command: Command, scratch: Path) -> Process:
         """Start a command; ``scratch`` is a folder for what only lives as long as it."""
         merged = Path(tempfile.mkdtemp(prefix="merged-", dir=scratch))

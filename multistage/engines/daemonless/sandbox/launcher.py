@@ -182,7 +182,9 @@ def _become(spec: dict[str, Any]) -> None:
 
 def _execute(spec: dict[str, Any]) -> NoReturn:
     argv, environment = spec["argv"], spec["environment"]
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+    # Python ignores some, and what started us may have ignored others: a shell can never again
+    # handle what is ignored when it starts.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, environment)
