@@ -11,6 +11,7 @@ from multistage.checks.before import Before, links
 from multistage.checks.requests import (
     START_HINT,
     Answer,
+    NoAnswerError,
     ask,
     reachable_upstream,
     start_hint,
@@ -74,9 +75,7 @@ def _started(seconds: float) -> CheckResult:
 def _not_started(
     lab: LabFolder, before: Before, error: LearnerError, done: set[str]
 ) -> Iterator[CheckResult]:
-    hint = start_hint(error.what)
-    idea = error.mend if hint == START_HINT and error.mend else hint
-    hints = ("Read what the container or the engine said.", idea)
+    hints = _start_hints(lab, error)
     if "starts" not in done:
         yield result("starts", "The container starts and answers", False, error.what, hints)
     said = "Not asked: the container does not run."
@@ -86,6 +85,19 @@ def _not_started(
     if before.assets and "assets" not in done:
         yield result("assets", _ASSETS, False, said, _FIRST)
     yield result("stops", _STOPS, False, said, _FIRST)
+
+
+def _start_hints(lab: LabFolder, error: LearnerError) -> tuple[str, ...]:
+    if isinstance(error, NoAnswerError):
+        return (
+            f"The lab asks on port {lab.port}. Who listens there?",
+            f"The program must listen on port {lab.port} of all addresses: on 127.0.0.1 alone it "
+            "is not reached from outside. EXPOSE does not change where it listens.",
+            "Leave port and address as the app or the base image has them.",
+        )
+    hint = start_hint(error.what)
+    idea = error.mend if hint == START_HINT and error.mend else hint
+    return ("Read what the container or the engine said.", idea)
 
 
 def _asked(
