@@ -121,39 +121,69 @@ def build(
     """
     path = dockerfile or context / "Dockerfile"
     model = read_dockerfile(path, context)
-    if target is not None:
-        model.stage(target)
-    _refuse_misspelt_stages(model)
-    stand_ins = prepare_bases(engine, model, target, announce)
+    request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
+    made = _make(engine, request, model, report, announce)
+    announce(f"  Measuring {tag}")
+    image = read_image(engine, made.image_id)
+    return Build(
+        image=tag,
+        image_id=made.image_id,
+        engine=engine.name,
+        builder=engine.describe(),
+        stand_ins=made.stand_ins,
+        seconds=round(made.seconds, 2),
+        unpacked_size=image.unpacked_size,
+        compressed_size=image.compressed_size,
+        layers=_with_cached(attribute(image, model, target), model, made.log),
+        stages=_stages(model, target, made.log),
+        date=date.today().isoformat(),
+        is_multistage=model.is_multistage,
+    )
+
+
+def build_image(
+    engine: Engine,
+    context: Path,
+    *,
+    tag: str,
+    dockerfile: Path,
+    report: Report = ignore,
+    announce: Announce = lambda _line: None,
+) -> str:
+    """Build ``context`` and return the image's ID; raises as :func:`build`, measures nothing."""
+    model = read_dockerfile(dockerfile, context)
+    request = BuildRequest(context, dockerfile, tag)
+    return _make(engine, request, model, report, announce).image_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    image_id: str
+    stand_ins: tuple[str, ...]
+    seconds: float
+    log: BuildLog
+
+
+def _make(
+    engine: Engine, request: BuildRequest, model: Dockerfile, report: Report, announce: Announce
+) -> _Made:
+    """Build an image; an error gets the line of the step that failed."""
     log = BuildLog()
 
     def tell(event: Event) -> None:
         log.add(event)
         report(event)
 
+    if request.target is not None:
+        model.stage(request.target)
+    _refuse_misspelt_stages(model)
+    stand_ins = prepare_bases(engine, model, request.target, announce)
     started = time.monotonic()
-    request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
     try:
         image_id = engine.build(request, tell)
     except LearnerError as error:
         raise _located(error, model, log) from error
-    seconds = time.monotonic() - started
-    announce(f"  Measuring {tag}")
-    image = read_image(engine, image_id)
-    return Build(
-        image=tag,
-        image_id=image_id,
-        engine=engine.name,
-        builder=engine.describe(),
-        stand_ins=stand_ins,
-        seconds=round(seconds, 2),
-        unpacked_size=image.unpacked_size,
-        compressed_size=image.compressed_size,
-        layers=_with_cached(attribute(image, model, target), model, log),
-        stages=_stages(model, target, log),
-        date=date.today().isoformat(),
-        is_multistage=model.is_multistage,
-    )
+    return _Made(image_id, stand_ins, time.monotonic() - started, log)
 
 
 def read_image(

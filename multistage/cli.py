@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         if name == "build":
             sub.add_argument("--before", action="store_true", help="build the lab's before image")
             sub.add_argument("--target", help="the stage to stop at")
+        if name == "check":
+            sub.add_argument(
+                "--hints", type=int, choices=(0, 1, 2, 3), default=1,
+                help="how many hints for each check that fails: a nudge, the idea, the line",
+            )  # fmt: skip
         if name == "compare":
             sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
     inspect = add("inspect", "Show what is inside an image.")

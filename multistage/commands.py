@@ -163,16 +163,22 @@ def compare(options: Namespace) -> Outcome:
 
 def check(options: Namespace) -> Outcome:
     """Run the lab's checks on the learner's image."""
-    from multistage.checks import check_lab
+    from multistage.checks import check_lab, does_not_build
 
     subject = _subject(options.lab, options.file)
     if subject.lab is None:
         raise UsageError(f"{options.lab} is a folder: it has no checks.", mend="Name a lab.")
-    built = _build(subject, "after", options)
-    with terminal.progress(f"Checking {subject.name}"):
-        report = check_lab(engines.choose(options.engine), subject.lab, built)
+    try:
+        built = _build(subject, "after", options)
+        with terminal.progress(f"Checking {subject.name}") as progress:
+            report = check_lab(
+                engines.choose(options.engine), subject.lab, built, subject.dockerfile,
+                report=progress.report, announce=progress.announce,
+            )  # fmt: skip
+    except LearnerError as error:
+        report = does_not_build(subject.lab, error)
     if not options.json:
-        terminal.check(report)
+        terminal.check(report, options.hints)
     return Outcome(report.to_json(), 0 if report.passed else 1)
 
 

@@ -139,20 +139,26 @@ class Lab:
         before, after = self._measured_before(), self._measured_after()
         return drawn(plots.compare(self.folder.title, before, after))
 
-    def check(self) -> Shown:
-        """Run the lab's checks, and return the checklist with a hint for each that fails."""
-        from multistage.checks import check_lab
+    def check(self, hints: int = 1) -> Shown:
+        """Run the lab's checks, and return the checklist.
+
+        Args:
+            hints: how many for each check that fails, up to 3: a nudge, the idea, the line.
+        """
+        from multistage.checks import check_lab, does_not_build
 
         # Always what the Dockerfile says now; with nothing changed all of it is cached.
-        report = check_lab(self.engine, self.folder, self.build())
-        lines = []
-        for check in report.checks:
-            lines.append(f"{'✓' if check.passed else '✗'} {check.title}. {check.message}")
-            if check.hint:
-                lines.append(f"    Hint: {check.hint}")
-        done = sum(check.passed for check in report.checks)
-        lines.append(f"{done} of {len(report.checks)} checks passed.")
-        return Shown("\n".join(lines))
+        try:
+            built = self.build()
+            with build_panel("Checking") as panel:
+                report = check_lab(
+                    self.engine, self.folder, built,
+                    report=panel.report, announce=panel.announce,
+                )  # fmt: skip
+        except LearnerError as error:
+            report = does_not_build(self.folder, error)
+        more = [f"More hints: lab.check(hints={hints + 1})"] if report.has_more(hints) else []
+        return Shown("\n".join([*report.lines(hints), *more]))
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
 _COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
 _STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
+_CHECK_STYLES = {"✗": "red", "✓": "green"}
 _BAR_CELLS = 44
 _REDRAWS = 5  # drawings of a running build in a second
 _ROWS = 12  # steps that are shown: a terminal is no higher
@@ -212,14 +213,12 @@ def _stand_in_note(builds: Sequence[Build]) -> str:
     return f", stand-ins for {', '.join(names)}" if names else ""
 
 
-def check(report: CheckReport) -> None:
-    """Show the checklist, with a hint for each check that failed."""
-    for result in report.checks:
-        mark = "[green]✓[/]" if result.passed else "[red]✗[/]" if result.required else "-"
-        _out.print(f"{mark} {escape(result.title)}. {escape(result.message)}", soft_wrap=True)
-        if result.hint:
-            _out.print(f"    Hint: {escape(result.hint)}", soft_wrap=True)
-    _out.print("[bold green]All passed.[/]" if report.passed else "[bold]Not there yet.[/]")
+def check(report: CheckReport, hints: int) -> None:
+    """Show the checklist, with as many hints as asked for under each check that failed."""
+    for line in report.lines(hints):
+        _out.print(escape(line), style=_CHECK_STYLES.get(line[0], ""), soft_wrap=True)
+    if report.has_more(hints):
+        _out.print(f"More hints: --hints {hints + 1}")
 
 
 def inspect(

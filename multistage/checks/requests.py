@@ -41,13 +41,18 @@ class Answer:
     digest: str = ""
 
 
+class NoAnswerError(LearnerError):
+    """The container runs, and nothing in it answers HTTP on the port that is asked."""
+
+
 def wait_until_it_answers(
     container: RunningContainer, clock: Callable[[], float] = time.monotonic
 ) -> None:
     """Wait until the container answers HTTP, whatever the status.
 
     Raises:
-        LearnerError: it ended, or did not answer in time; with its log.
+        NoAnswerError: it did not answer in time; with its log.
+        LearnerError: it ended; with its log.
     """
     deadline = clock() + _START_SECONDS
     while clock() < deadline:
@@ -61,7 +66,7 @@ def wait_until_it_answers(
         if address and ask(address, "/").status:
             return
         time.sleep(0.1)
-    raise LearnerError(
+    raise NoAnswerError(
         f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
         + _last_words(container),
         mend="Does the program listen on the port that EXPOSE names, on all addresses?",

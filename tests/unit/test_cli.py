@@ -13,7 +13,13 @@ import pytest
 from multistage import engines, labs
 from multistage.cli import main
 from multistage.engines import EngineState
-from multistage.errors import CourseError, LearnerError, MachineError, UsageError
+from multistage.errors import (
+    CourseError,
+    LearnerError,
+    MachineError,
+    NotPossibleHereError,
+    UsageError,
+)
 from multistage.labs import LabFolder, read_lab
 from tests.unit.made import ROOT, SINGLE_STAGE, TWO_STAGES, MadeContainer, MadeEngine, write_lab
 
@@ -63,7 +69,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabFolder:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
-    made = MadeEngine({"server": b"x" * 700}, MadeContainer("", ended=1, log="no page"))
+    before = MadeEngine({"server": b"x" * 1400}, fails=NotPossibleHereError("Nothing runs here."))
+    log = MadeContainer("", ended=1, log="no page")
+    made = MadeEngine({"server": b"x" * 700}, log, before=before)
     monkeypatch.setattr(engines, "choose", lambda name=None: made)
     return made
 
@@ -301,7 +309,7 @@ def test_compare_builds_both_and_gives_their_ratio(
     assert document["lab"] == "go"
     assert document["before"]["is_multistage"] is False
     assert document["after"]["is_multistage"] is True
-    assert document["ratio"] == 1
+    assert document["ratio"] == 0.5
     assert [request.tag for request in engine.built] == [
         "multistage/go:before",
         "multistage/go:after",
@@ -331,17 +339,29 @@ def test_a_failed_check_is_exit_code_1_and_still_one_json_object(
     document = json_of(["check", "go"], capsys, code=1)
     assert (document["lab"], document["passed"]) == ("go", False)
     failed = {check["id"]: check for check in document["checks"] if not check["passed"]}
-    assert list(failed) == ["multistage", "starts", "answers-/"]
-    assert all(check["hint"] for check in failed.values())
+    assert [name for name, check in failed.items() if check["required"]] == [
+        "multistage", "starts", "answers-/", "stops"
+    ]  # fmt: skip
+    assert all(check["hint"] == check["hints"][0] for check in failed.values())
 
 
 @pytest.mark.usefixtures("lab", "engine")
 def test_a_failed_check_shows_its_hint(capsys: Captured) -> None:
     assert main(["check", "go"]) == 1
     shown = capsys.readouterr().out
-    assert "✗ The Dockerfile has more than one stage." in shown
-    assert "Hint: Add a second FROM" in shown
-    assert "Not there yet." in shown
+    assert "✗ The image is made in more than one stage." in shown
+    assert "    Hint: One stage builds, another one ships." in shown
+    assert "A second FROM" not in shown
+    assert "4 of 8 required checks passed." in shown
+    assert shown.endswith("More hints: --hints 2\n")
+
+
+@pytest.mark.usefixtures("lab", "engine")
+def test_more_hints_are_shown_when_asked_for(capsys: Captured) -> None:
+    assert main(["check", "go", "--hints", "3"]) == 1
+    shown = capsys.readouterr().out
+    assert "    Hint: A second FROM, below the build, starts the runtime stage." in shown
+    assert "More hints" not in shown
 
 
 @pytest.mark.parametrize("arguments", [["compare"], ["check"], ["build", "--before"]])

@@ -1,0 +1,86 @@
+"""What must stay behind, found in an image by its path, its name, or its content under any name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from multistage.images import File
+from multistage.labs import Absent
+
+# So many files of one folder are no coincidence: licence texts, say, are alike everywhere.
+_MANY = 10
+_SMALL = 64  # bytes; shorter files are alike in many images
+_EXECUTABLE = 0o111
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What of the before image must not be in the after image, by SHA-256 of the content.
+
+    Attributes:
+        programs: programs, of which one is too many.
+        files: other files, which may be alike by coincidence.
+    """
+
+    programs: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+
+
+def copies_of(entry: Absent, files: list[File]) -> Copies:
+    """Return which files of the before image an entry means."""
+    programs, others = set(), set()
+    for file in files:
+        if file.digest and file.size >= _SMALL:
+            if is_program(file, entry.programs):
+                programs.add(file.digest)
+            elif any(matches(file.path, pattern) for pattern in entry.paths):
+                others.add(file.digest)
+    return Copies(frozenset(programs), frozenset(others - programs))
+
+
+def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) -> str:
+    """Return what of an entry is in the image, as a sentence, or an empty string.
+
+    It is found by its path, by the name of a program, or by its content under any name.
+    """
+    by_name = {file.path.rpartition("/")[2]: file.path for file in files if file.mode & _EXECUTABLE}
+    for name in entry.programs:
+        if name in by_name:
+            return f"/{by_name[name]} is in the image."
+    sources = _digests(context, entry.context)
+    for file in files:
+        if any(matches(file.path, pattern) for pattern in entry.paths):
+            return f"/{file.path} is in the image."
+        if file.digest in copies.programs:
+            return f"/{file.path} is in the image: {entry.what}, under another name."
+        if file.digest in sources:
+            return f"/{file.path} is in the image, and is {sources[file.digest]} of your folder."
+    like = [file.path for file in files if file.digest in copies.files]
+    if len(like) < _MANY:
+        return ""
+    return f"/{like[0]} and {len(like) - 1} more files of {entry.what} are in the image."
+
+
+def is_program(file: File, names: tuple[str, ...]) -> bool:
+    """Return whether a file can be run and has one of the names, in whatever folder."""
+    return bool(file.mode & _EXECUTABLE) and file.path.rpartition("/")[2] in names
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Return whether ``path`` is what the glob names, or lies below it."""
+    places = (pattern, f"usr/{pattern}")  # in most images /bin is a link to /usr/bin
+    return any(fnmatchcase(path, glob) for p in places for glob in (p, f"{p}/*"))
+
+
+def _digests(context: Path, globs: Iterable[str]) -> dict[str, str]:
+    """Return the names of files of the build context by their SHA-256."""
+    found = {}
+    for path in sorted({path for glob in globs for path in context.glob(glob)}):
+        if path.is_file() and path.stat().st_size:
+            name = path.relative_to(context).as_posix()
+            found[f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"] = name
+    return found

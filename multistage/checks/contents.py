@@ -1,0 +1,57 @@
+"""Checks of what is in the image: nothing of the workshop, a small size, a user other than root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from multistage.builds import Build
+from multistage.checks.absent import Copies, find
+from multistage.checks.results import CheckResult, result
+from multistage.images import ImageArchive
+from multistage.labs import LabFolder
+from multistage.units import megabytes
+
+_BUDGET_HINTS = (
+    "What in the image is larger than it has to be?",
+    "Start the runtime stage from a smaller base image, and copy the artifact alone.",
+)
+_USER_HINTS = (
+    "Whoever breaks into the program has the rights of its user.",
+    "Name another user in the last stage. A number works also where there is no list of users.",
+    "USER 65532:65532",
+)
+
+
+def contents(
+    lab: LabFolder, build: Build, image: ImageArchive, copies: Mapping[str, Copies]
+) -> Iterator[CheckResult]:
+    """Yield the results of all checks of an image's contents.
+
+    Args:
+        lab: what is asked.
+        build: the image's build.
+        image: its layers, with files and their digests.
+        copies: what of the before image must not come along, for each entry of ``lab.absent``.
+    """
+    # All layers: what a later layer deletes is shipped all the same.
+    files = [file for layer in image.layers for file in layer.files]
+    for entry in lab.absent:
+        found = find(entry, files, copies.get(entry.id, Copies()), lab.app)
+        yield result(
+            f"without-{entry.id}", f"The image is without {entry.what}", not found,
+            found or "Nothing of it is in the image.", entry.hints,
+        )  # fmt: skip
+    budget = f"The image is at most {megabytes(lab.budget)} unpacked"
+    largest = max(build.layers, key=lambda layer: layer.unpacked_size, default=None)
+    line = f"Its largest layer, {megabytes(largest.unpacked_size)}, is from " if largest else ""
+    made = f"line {largest.line}." if largest and largest.line else "the base image."
+    yield result(
+        "budget", budget, build.unpacked_size <= lab.budget,
+        f"It is {megabytes(build.unpacked_size)}.",
+        (*_BUDGET_HINTS, f"{line}{made}" if line else "Begin with the largest layer."),
+    )  # fmt: skip
+    user = image.user.partition(":")[0]
+    yield result(
+        "nonroot", "The program does not run as root", user not in ("", "0", "root"),
+        f"It runs as {image.user or 'root'}.", _USER_HINTS, required=lab.nonroot,
+    )  # fmt: skip
