@@ -140,7 +140,7 @@ TABLE = (
         "platform", "The base image is not made for this platform.",
         "Leave --platform out, or choose a base image that has it.",
         message=r"no match(?:ing manifest)? for (?:platform|\S+) in (?:the )?manifest"
-        r"|does not match the specified platform|^This engine builds for \S+ only",
+        r"|it is not there for \S+, only for|does not match the specified platform|^This engine builds for \S+ only",
     ),
     # -- the machine --
     Advice(

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, BuildError
 
-from multistage.dockerfile import parse_instructions
+from multistage.dockerfile import DockerfileError, parse_instructions
 from multistage.engines import BuildRequest
 from multistage.engines.events import Report, Step, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
@@ -72,7 +72,8 @@ def read_events(
     """
     step, began, cached, said = None, 0.0, False, ""
     for message in messages:
-        text = _COLOURS.sub("", message.get("stream", ""))
+        painted = message.get("stream", "")
+        text = _COLOURS.sub("", painted)
         if match := _STEP.match(text):
             if step is not None:
                 yield StepFinished(step, time.time(), time.time() - began, cached)
@@ -93,7 +94,7 @@ def read_events(
             )
         elif "Using cache" in text:
             cached = True
-        elif step is not None and text.strip():
+        elif step is not None and painted.strip():
             if not text.startswith(" ---> "):  # the builder's own
                 said += text
             yield StepLog(step, text)
@@ -107,7 +108,11 @@ def _refuse_heredocs(dockerfile: Path) -> None:
     Raises:
         LearnerError: the Dockerfile has one; names its line.
     """
-    for instruction in parse_instructions(dockerfile.read_bytes(), str(dockerfile)).instructions:
+    try:
+        instructions = parse_instructions(dockerfile.read_bytes(), str(dockerfile)).instructions
+    except DockerfileError:
+        return  # the engine says in its own words what is wrong
+    for instruction in instructions:
         if instruction.heredocs:
             raise LearnerError(
                 "The classic builder knows no here-documents (<<).",
