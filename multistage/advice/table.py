@@ -106,6 +106,12 @@ TABLE = (
         message=r"unknown instruction: (?P<word>\S+)",
     ),
     Advice(
+        "flag-too-new", "This builder is too old for {option}, or the flag is misspelt.",
+        "Check the spelling; else let it fetch a newer Dockerfile syntax by a first line of "
+        "# syntax=docker/dockerfile:1",
+        message=r"[Uu]nknown flag: (?P<option>[\w-]+)",
+    ),
+    Advice(
         "needs-buildkit", "The classic builder knows no {option}.",
         "Install docker buildx 0.13 or newer, or do without it.",
         message=r"the (?P<option>--\w+) option requires BuildKit",
@@ -140,7 +146,8 @@ TABLE = (
         "platform", "The base image is not made for this platform.",
         "Leave --platform out, or choose a base image that has it.",
         message=r"no match(?:ing manifest)? for (?:platform|\S+) in (?:the )?manifest"
-        r"|it is not there for \S+, only for|does not match the specified platform|^This engine builds for \S+ only",
+        r"|it is not there for \S+, only for|does not match the specified platform"
+        r"|^This engine builds for \S+ only",
     ),
     # -- the machine --
     Advice(

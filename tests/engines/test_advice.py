@@ -59,10 +59,12 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
     return make(request.param, monkeypatch)
 
 
-def name_of(engine: Engine) -> str:
-    if isinstance(engine, DockerEngine):
-        return "docker" if engine._buildx else "classic"
-    return engine.name
+def names_of(engine: Engine) -> set[str]:
+    if not isinstance(engine, DockerEngine):
+        return {engine.name}
+    if not engine._buildx:
+        return {"classic"}
+    return {"docker", "engine20"} if "Engine 20" in engine.describe() else {"docker", "docker26"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Case:
 
 
 BUILDKIT = ("classic",)  # what the classic builder does not know at all
+NETWORK = ("classic", "engine20")  # RUN --network is not known there
 CASES = {
     "source not in the context": Case(ALPINE + "COPY gone /\n", "in the build context", "gone"),
     "source ignored": Case(
@@ -165,6 +168,10 @@ CASES = {
             "main.go": 'package main\n\nimport _ "rsc.io/quote"\n\nfunc main() {}\n',
         },
     ),
+    "flag of a later builder": Case(
+        ALPINE + "RUN --network=none true\n", "too old for network", "flag: network",
+        not_on=("daemonless", "docker26", "classic"),
+    ),
     "secret not given": Case(
         ALPINE + "RUN --mount=type=secret,id=token,required=true cat /run/secrets/token\n",
         "--secret id=token,src=<file>", "secret token", not_on=BUILDKIT,
@@ -182,11 +189,11 @@ CASES = {
     ),
     "npm without network": Case(
         NODE + "COPY package.json .\nRUN --network=none npm install --fetch-retries=0\n",
-        "does not reach the network", "EAI_AGAIN", {"package.json": NEEDING}, BUILDKIT,
+        "does not reach the network", "EAI_AGAIN", {"package.json": NEEDING}, NETWORK,
     ),
     "go without network": Case(
         GO + "COPY go.mod .\nRUN --network=none go mod download\n", "does not reach the network",
-        "dial ", {"go.mod": MODULE + "\nrequire rsc.io/quote v1.5.2\n"}, BUILDKIT,
+        "dial ", {"go.mod": MODULE + "\nrequire rsc.io/quote v1.5.2\n"}, NETWORK,
     ),
     "killed": Case(ALPINE + "RUN sh -c 'kill -9 $$' || exit $?\n", "memory was used up", "137"),
     "file system full": Case(
@@ -218,13 +225,15 @@ def failure(engine: Engine, context: Path) -> CourseError:
 def test_a_fault_is_told_with_its_mend_and_in_the_engines_own_words(
     engine: Engine, context: Path, case: Case
 ) -> None:
-    if name_of(engine) in case.not_on:
+    names = names_of(engine)
+    if names & set(case.not_on):
         pytest.skip("this cannot be caused there")
     error = failure(engine, write(context, case.text, case.files))
     assert isinstance(error, LearnerError)
     assert case.mend in error.mend
     assert case.said in error.what
-    assert error.where.rpartition(":")[2].isdigit()
+    # Engine 20 does not say where an instruction is that cannot be read.
+    assert error.where.rpartition(":")[2].isdigit() or "engine20" in names
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,6 @@ def _mend(message: str, failed: StepFinished | None) -> str:
             "Check the path: it must exist in the build context, and not be named in "
             ".dockerignore. To take it from a stage, write COPY --from=<stage>."
         )
-    if "did not complete successfully" in message:
+    if "did not complete successfully" in message or "executor failed running" in message:
         return "Read the last lines above: they are what the command said before it failed."
     return "Mend that line and build again."
