@@ -395,8 +395,8 @@ def test_a_command_that_the_kernel_kills_for_its_memory_is_told(
     engine: Engine, context: Path
 ) -> None:
     version_1 = Path("/sys/fs/cgroup/memory")
-    group = (version_1 if version_1.is_dir() else version_1.parent) / "multistage-test-advice"
     mark = f"eats-memory-{time.monotonic_ns()}"
+    group = (version_1 if version_1.is_dir() else version_1.parent) / f"multistage-test-{mark}"
     text = f"{ALPINE}RUN : {mark}; sleep 5; tail /dev/zero\n"
     try:
         group.mkdir(exist_ok=True)
