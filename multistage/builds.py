@@ -271,7 +271,7 @@ def _advised(error: CourseError, log: BuildLog) -> CourseError:
     The engine's own words stay: they are what the learner meets elsewhere.
     """
     failed = log.failed()
-    if failed is None:
+    if failed is None or failed.error.endswith("context canceled"):
         failure = Failure(error.what)
     else:
         output = "".join(log.output.get(failed.step.id, []))
