@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from multistage import bases
-from multistage.dockerfile import Dockerfile, Stage, parse
+from multistage.advice import Failure, advise
+from multistage.dockerfile import Dockerfile, parse
 from multistage.dockerfile.errors import did_you_mean
 from multistage.dockerfile.steps import step_numbers, step_stage
 from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
-from multistage.errors import LearnerError, UsageError
+from multistage.errors import CourseError, LearnerError, MachineError, UsageError
 from multistage.images import ImageArchive, Layer, attribute, read_archive
 from multistage.units import megabytes
 
@@ -181,8 +182,8 @@ def _make(
     started = time.monotonic()
     try:
         image_id = engine.build(request, tell)
-    except LearnerError as error:
-        raise _located(error, model, log) from error
+    except CourseError as error:
+        raise _advised(_located(error, model, log), log) from error
     return _Made(image_id, stand_ins, time.monotonic() - started, log)
 
 
@@ -285,7 +286,7 @@ def _load_stand_in(
         engine.load(stand_in.archive)
 
 
-def _located(error: LearnerError, model: Dockerfile, log: BuildLog) -> LearnerError:
+def _located(error: CourseError, model: Dockerfile, log: BuildLog) -> CourseError:
     """Return the error with its line, which older engines leave out, from the step that failed."""
     failed = log.failed()
     if failed is None or not error.where.startswith(model.path):
@@ -294,19 +295,32 @@ def _located(error: LearnerError, model: Dockerfile, log: BuildLog) -> LearnerEr
         if step_stage(model, stage) == failed.step.stage:
             for line, number in step_numbers(stage).items():
                 if number == failed.step.number:
-                    mend = _scratch_mend(model, stage, line) or error.mend
-                    return LearnerError(error.what, where=f"{model.path}:{line}", mend=mend)
+                    return _changed(error, error.what, f"{model.path}:{line}", error.mend)
     return error
 
 
-def _scratch_mend(model: Dockerfile, stage: Stage, line: int) -> str:
-    """Return the mend for a RUN in a stage that has no shell, empty where that is not it."""
-    is_run = any(i.line == line and i.keyword == "RUN" for i in stage.instructions)
-    while stage.base_stage is not None:
-        stage = model.stage(stage.base_stage)
-    if not is_run or stage.base != "scratch":
-        return ""
-    return "This stage starts from scratch and has no shell for RUN: do it in the builder stage."
+def _advised(error: CourseError, log: BuildLog) -> CourseError:
+    """Return the error with what its message means, where that is known.
+
+    The engine's own words stay: they are what the learner meets elsewhere.
+    """
+    failed = log.failed()
+    if failed is None or failed.error.endswith("context canceled"):
+        failure = Failure(error.what)
+    else:
+        output = "".join(log.output.get(failed.step.id, []))
+        failure = Failure(failed.error, output, failed.step.name)
+    advised = advise(failure)
+    if advised is None:
+        return error
+    what = error.what if advised.said in error.what else f"{error.what}\n    {advised.said}"
+    return _changed(error, what, error.where, advised.text)
+
+
+def _changed(error: CourseError, what: str, where: str, mend: str) -> CourseError:
+    kinds = (LearnerError, UsageError, MachineError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), CourseError)
+    return kind(what, where=where, mend=mend)
 
 
 def _looks_like_a_stage(name: str, model: Dockerfile) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
+from multistage.advice import is_machine_fault
 from multistage.engines import BuildRequest
 from multistage.engines.docker.rawjson import ProgressReader
 from multistage.engines.events import BuildLog, Report, StepFinished
@@ -25,19 +26,6 @@ _MISSING = re.compile(
     r'"(?P<path>/[^"]*)":? not found|lstat /\S*?buildkit-mount\d+(?P<walked>/\S*): no such file'
 )
 _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
-# What BuildKit says when the fault is the machine's, not the Dockerfile's.
-_MACHINE_FAULTS = {
-    "no space left on device": "Free disk space, for example with: docker system prune",
-    "Cannot connect to the Docker daemon": "Start the Docker Engine and build again.",
-    "error during connect": "Start the Docker Engine and build again.",
-    "i/o timeout": "Check the network connection and build again.",
-    "no builder": "Choose a builder that exists: docker buildx ls",
-    "no such host": "Check the network connection and build again.",
-    "connection refused": "Check the network connection and build again.",
-    "failed to do request": "Check the network connection and build again.",
-    "429 Too Many": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
-    "toomanyrequests": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
-}
 
 
 def build(request: BuildRequest, report: Report) -> None:
@@ -130,9 +118,8 @@ def build_error(request: BuildRequest, text: list[str], log: BuildLog) -> Course
     failed = log.failed()
     if not message:
         message = failed.error if failed else "\n".join(text[-5:])
-    for sign, mend in _MACHINE_FAULTS.items():
-        if sign in message:
-            return MachineError(f"The build stopped: {message}", mend=mend)
+    if is_machine_fault(message):
+        return MachineError(f"The build stopped: {message}", mend="Mend that and build again.")
     return LearnerError(
         _what(message, failed, log),
         where=_where(request, text, message),
@@ -171,6 +158,6 @@ def _mend(message: str, failed: StepFinished | None) -> str:
             "Check the path: it must exist in the build context, and not be named in "
             ".dockerignore. To take it from a stage, write COPY --from=<stage>."
         )
-    if "did not complete successfully" in message:
+    if "did not complete successfully" in message or "executor failed running" in message:
         return "Read the last lines above: they are what the command said before it failed."
     return "Mend that line and build again."
