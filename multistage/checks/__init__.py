@@ -70,7 +70,7 @@ def check_lab(
     results = (
         result("builds", _BUILDS, True, f"It built in {built.seconds:.1f} s.", ()),
         required,
-        *behaviour(engine, lab, built, before),
+        *behaviour(engine, lab, built, model, before),
         *contents(lab, built, image, before.copies),
         secrets(model, image),
         *style,

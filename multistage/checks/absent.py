@@ -51,14 +51,15 @@ def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) ->
     for name in entry.programs:
         if name in by_name:
             return f"/{by_name[name]} is in the image."
-    sources = _digests(context, entry.context)
+    by_digest = {file.digest: file.path for file in files if file.digest}
+    for digest, source in _digests(context, entry.context).items():
+        if digest in by_digest:
+            return f"/{by_digest[digest]} is in the image, and is {source} of your folder."
     for file in files:
         if any(matches(file.path, pattern) for pattern in entry.paths):
             return f"/{file.path} is in the image."
         if file.digest in copies.programs:
             return f"/{file.path} is in the image: {entry.what}, under another name."
-        if file.digest in sources:
-            return f"/{file.path} is in the image, and is {sources[file.digest]} of your folder."
     like = [file.path for file in files if file.digest in copies.files]
     if len(like) < _MANY:
         return ""
@@ -77,10 +78,10 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def _digests(context: Path, globs: Iterable[str]) -> dict[str, str]:
-    """Return the names of files of the build context by their SHA-256."""
-    found = {}
-    for path in sorted({path for glob in globs for path in context.glob(glob)}):
+    """Return the names of files of the build context by their SHA-256, in the globs' order."""
+    found: dict[str, str] = {}
+    for path in (path for glob in globs for path in sorted(context.glob(glob))):
         if path.is_file() and path.stat().st_size:
             name = path.relative_to(context).as_posix()
-            found[f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"] = name
+            found.setdefault(f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}", name)
     return found

@@ -19,6 +19,8 @@ from multistage.checks.requests import (
     wait_until_it_answers,
 )
 from multistage.checks.results import CheckResult, result
+from multistage.checks.structure import trailing_comment
+from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, RunningContainer
 from multistage.errors import LearnerError, NotPossibleHereError
 from multistage.labs import LabFolder, Request
@@ -44,7 +46,7 @@ _ASSET_HINTS = (
 
 
 def behaviour(
-    engine: Engine, lab: LabFolder, build: Build, before: Before
+    engine: Engine, lab: LabFolder, build: Build, model: Dockerfile, before: Before
 ) -> Iterator[CheckResult]:
     """Run the image once, and yield the results of all checks of its behaviour."""
     upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
@@ -62,7 +64,7 @@ def behaviour(
     except LearnerError as error:
         done = {check.id for check in results}
         yield from results
-        yield from _not_started(lab, before, error, done)
+        yield from _not_started(lab, before, _start_hints(lab, model, error), error, done)
     else:
         yield from results
 
@@ -73,9 +75,8 @@ def _started(seconds: float) -> CheckResult:
 
 
 def _not_started(
-    lab: LabFolder, before: Before, error: LearnerError, done: set[str]
+    lab: LabFolder, before: Before, hints: tuple[str, ...], error: LearnerError, done: set[str]
 ) -> Iterator[CheckResult]:
-    hints = _start_hints(lab, error)
     if "starts" not in done:
         yield result("starts", "The container starts and answers", False, error.what, hints)
     said = "Not asked: the container does not run."
@@ -87,7 +88,7 @@ def _not_started(
     yield result("stops", _STOPS, False, said, _FIRST)
 
 
-def _start_hints(lab: LabFolder, error: LearnerError) -> tuple[str, ...]:
+def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
     if isinstance(error, NoAnswerError):
         return (
             f"The lab asks on port {lab.port}. Who listens there?",
@@ -97,7 +98,9 @@ def _start_hints(lab: LabFolder, error: LearnerError) -> tuple[str, ...]:
         )
     hint = start_hint(error.what)
     idea = error.mend if hint == START_HINT and error.mend else hint
-    return ("Read what the container or the engine said.", idea)
+    line = trailing_comment(model)
+    comment = f"Line {line}: behind an instruction a comment is part of it. Give it its own line."
+    return ("Read what the container or the engine said.", idea, *([comment] if line else []))
 
 
 def _asked(

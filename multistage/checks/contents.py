@@ -11,10 +11,11 @@ from multistage.images import ImageArchive
 from multistage.labs import LabFolder
 from multistage.units import megabytes
 
-_BUDGET_HINTS = (
+_BUDGET_HINTS: tuple[str, ...] = (
     "What in the image is larger than it has to be?",
     "Start the runtime stage from a smaller base image, and copy the artifact alone.",
 )
+_LONGEST = 80  # characters of an instruction
 _USER_HINTS = (
     "Whoever breaks into the program has the rights of its user.",
     "Name another user in the last stage. A number works also where there is no list of users.",
@@ -41,17 +42,26 @@ def contents(
             f"without-{entry.id}", f"The image is without {entry.what}", not found,
             found or "Nothing of it is in the image.", entry.hints,
         )  # fmt: skip
-    budget = f"The image is at most {megabytes(lab.budget)} unpacked"
-    largest = max(build.layers, key=lambda layer: layer.unpacked_size, default=None)
-    line = f"Its largest layer, {megabytes(largest.unpacked_size)}, is from " if largest else ""
-    made = f"line {largest.line}." if largest and largest.line else "the base image."
-    yield result(
-        "budget", budget, build.unpacked_size <= lab.budget,
-        f"It is {megabytes(build.unpacked_size)}.",
-        (*_BUDGET_HINTS, f"{line}{made}" if line else "Begin with the largest layer."),
+    yield _budget(lab, build)
+    yield _user(lab, image)
+
+
+def _budget(lab: LabFolder, build: Build) -> CheckResult:
+    hints = _BUDGET_HINTS
+    if build.layers:
+        largest = max(build.layers, key=lambda layer: layer.unpacked_size)
+        size, said = megabytes(largest.unpacked_size), largest.created_by[:_LONGEST]
+        made = f"line {largest.line}: {said}" if largest.line else "the base image"
+        hints += (f"Its largest layer, {size}, is from {made}",)
+    return result(
+        "budget", f"The image is at most {megabytes(lab.budget)} unpacked",
+        build.unpacked_size <= lab.budget, f"It is {megabytes(build.unpacked_size)}.", hints,
     )  # fmt: skip
+
+
+def _user(lab: LabFolder, image: ImageArchive) -> CheckResult:
     user = image.user.partition(":")[0]
-    yield result(
+    return result(
         "nonroot", "The program does not run as root", user not in ("", "0", "root"),
         f"It runs as {image.user or 'root'}.", _USER_HINTS, required=lab.nonroot,
     )  # fmt: skip

@@ -93,8 +93,13 @@ _START_HINTS = (
     (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
     (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
     (
-        r"^exec \S+: no such file or directory",
+        r"(^|: )exec:? [^\s\"]+: no such file or directory",
         "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+    ),
+    (
+        r"exec format error",
+        "The program is made for another system or processor: a container runs Linux. Leave out "
+        "GOOS and GOARCH, or set GOOS=linux.",
     ),
     (
         r"permission denied",

@@ -5,12 +5,14 @@ Only the first is required of a lab. The others tell good style from what merely
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from multistage.checks.results import CheckResult, result
 from multistage.dockerfile import Dockerfile, Edge, Instruction
 
 _MOVING = ("", "latest")
+_WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
 
 
 def structure(model: Dockerfile) -> Iterator[CheckResult]:
@@ -73,7 +75,7 @@ def _copies_by_name(model: Dockerfile) -> CheckResult:
     name = model.stages[int(edge.source)].name if edge else ""
     return result(
         "copies-by-name", "COPY --from names its stage", not by_number,
-        f"Line {edge.line} copies from stage number {said}." if edge else "It does.",
+        f"Line {edge.line} has --from={said}, a stage's number." if edge else "It does.",
         ("What happens to that number when somebody puts a stage in front?",
          "A name stays right when stages move; a number does not.",
          f"COPY --from={name or 'build'} …"),
@@ -103,6 +105,15 @@ def _shell_form(model: Dockerfile) -> Instruction | None:
         said = [i for s in reversed(chain) for i in s.instructions if i.keyword == keyword]
         if said and not said[-1].json:
             return said[-1]
+    return None
+
+
+def trailing_comment(model: Dockerfile) -> int | None:
+    """Return the line of a command or user of the final image with a comment behind it."""
+    for instruction in model.final.instructions:
+        text = instruction.keyword in _WHOLE_LINE and not instruction.json
+        if text and re.search(r"\s#", instruction.original):
+            return instruction.line
     return None
 
 
