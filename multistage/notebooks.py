@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multistage import labs
+from multistage import labs, record
 from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
@@ -144,14 +144,17 @@ class Lab:
         from multistage.checks import check_lab
 
         # Always what the Dockerfile says now; with nothing changed all of it is cached.
-        report = check_lab(self.engine, self.folder, self.build())
+        text = record.text_of(self.folder.dockerfile)
+        built = self.build()
+        report = check_lab(self.engine, self.folder, built)
+        note = record.add_checked(self.folder, self.folder.dockerfile, text, built, report)
         lines = []
         for check in report.checks:
             lines.append(f"{'✓' if check.passed else '✗'} {check.title}. {check.message}")
             if check.hint:
                 lines.append(f"    Hint: {check.hint}")
         done = sum(check.passed for check in report.checks)
-        lines.append(f"{done} of {len(report.checks)} checks passed.")
+        lines += [f"{done} of {len(report.checks)} checks passed.", *([note] if note else [])]
         return Shown("\n".join(lines))
 
     def left_behind(self, rows: int = 8) -> Shown:
@@ -233,8 +236,9 @@ class Lab:
 
     def _build(self, which: str, dockerfile: Path, target: str | None = None) -> Build:
         model = read_dockerfile(dockerfile, self.folder.app)
+        text = record.text_of(dockerfile)
         with build_panel(f"Building {which}", model, target) as panel:
-            return build(
+            built = build(
                 self.engine,
                 self.folder.app,
                 tag=self.folder.tag(f"{which}-{target.lower()}" if target else which),
@@ -243,6 +247,9 @@ class Lab:
                 report=panel.report,
                 announce=panel.announce,
             )
+        if target is None and (note := record.add_measured(self.folder, dockerfile, text, built)):
+            print(note)
+        return built
 
 
 def _is_guess(guess: object) -> bool:
