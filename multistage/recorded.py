@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from multistage.builds import Build, BuiltLayer, BuiltStage
+from multistage.text import plain
 
 SCHEMA = 1
 _ABOUT = "What was measured and checked in the labs. multistage report makes a page of it."
@@ -45,11 +46,11 @@ class Measured:
             for kind, (unpacked, compressed) in self.kinds.items()
         )
         return Build(
-            image="", image_id="", engine=self.engine, builder=self.builder,
-            stand_ins=self.stand_ins, seconds=0.0, unpacked_size=self.unpacked_size,
-            compressed_size=self.compressed_size, layers=layers,
+            image="", image_id="", engine=self.engine, builder=plain(self.builder),
+            stand_ins=tuple(map(plain, self.stand_ins)), seconds=0.0,
+            unpacked_size=self.unpacked_size, compressed_size=self.compressed_size, layers=layers,
             stages=tuple(BuiltStage("", "", True, 0.0) for _ in range(self.stages)),
-            date=self.date, is_multistage=self.stages > 1,
+            date=plain(self.date), is_multistage=self.stages > 1,
         )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def _drawn(lab: LabReport) -> tuple[str, str] | None:
     buffer = io.BytesIO()
     # The same figure gives the same file, and a dollar in a name starts no formula.
     with rc_context({"svg.hashsalt": "multistage", "text.parse_math": False}):
-        picture = plots.compare(lab.title, lab.before.to_build(), lab.after.to_build())
+        picture = plots.compare(plain(lab.title), lab.before.to_build(), lab.after.to_build())
         picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f"data:image/svg+xml;base64,{data}", picture.text
