@@ -134,7 +134,10 @@ def _judged(engine: Engine, submission: Submission, row: Row) -> Row:
 
 
 class _Limit:
-    """Interrupts what runs in its block when the time is over, as Ctrl-C would."""
+    """Interrupts what runs in its block when the time is over, as Ctrl-C would.
+
+    By a signal of its own: a shell's background jobs start with Ctrl-C's ignored.
+    """
 
     def __init__(self, limit: float) -> None:
         self.expired = False
@@ -144,12 +147,16 @@ class _Limit:
         self._timer.daemon = True
 
     def __enter__(self) -> None:
+        if sys.platform != "win32":
+            self._before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
         self._timer.start()
 
     def __exit__(self, *_error: object) -> None:
         self._timer.cancel()
         with self._lock:
             self._done = True
+        if sys.platform != "win32":
+            signal.signal(signal.SIGUSR1, self._before)
 
     def _expire(self) -> None:
         with self._lock:
@@ -159,7 +166,7 @@ class _Limit:
             if sys.platform == "win32":
                 _thread.interrupt_main()
             else:  # ends also a system call that the main thread waits in
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
 
 @contextmanager

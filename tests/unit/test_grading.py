@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +241,17 @@ def test_a_fault_of_the_machine_is_a_row_and_exit_code_3(
 
 
 @pytest.mark.usefixtures("lab")
-def test_one_that_never_ends_is_ended(folder: Path, engine: Grader, capsys: Captured) -> None:
+@pytest.mark.parametrize("in_background", [False, True])
+def test_one_that_never_ends_is_ended(
+    in_background: bool,
+    folder: Path,
+    engine: Grader,
+    capsys: Captured,
+    request: pytest.FixtureRequest,
+) -> None:
+    if in_background:  # where a shell lets its jobs ignore Ctrl-C
+        request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     engine.acts["wait"] = lambda: time.sleep(60)
     hand_in(folder, "ada/go/Dockerfile", f"# wait\n{TWO_STAGES}")
     hand_in(folder, "bob/go/Dockerfile")
