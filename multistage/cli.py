@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from multistage import commands
+from multistage import commands, progress_commands
 from multistage.errors import CourseError, UsageError
 
 _SIGNALLED = 128
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
+_LONGEST_LIMIT = 86400  # seconds
 _COMMANDS = {
     "doctor": commands.doctor,
-    "labs": commands.list_labs,
+    "labs": progress_commands.list_labs,
     "setup": commands.setup,
     "build": commands.build,
     "compare": commands.compare,
@@ -30,7 +31,24 @@ _COMMANDS = {
     "reset": commands.reset,
     "export": commands.export,
     "prune": commands.prune,
+    "report": progress_commands.report,
+    "grade": progress_commands.grade,
 }
+
+
+_GRADE = """Run the checks over many submitted Dockerfiles, and write CSV. FOLDER holds
+STUDENT/LAB/Dockerfile; with --lab also STUDENT/Dockerfile or STUDENT.Dockerfile. Only the
+Dockerfile is taken from a submission; the build context is this course's own copy of the lab.
+Submissions are other people's code. They build and run in the engine's containers, with its
+network and its disk: use an engine that has nothing else on it. What the daemonless engine
+builds is not walled off from this machine as Docker's containers are."""
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= _LONGEST_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {_LONGEST_LIMIT} seconds")
+    return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,6 +110,18 @@ def parser() -> argparse.ArgumentParser:
     prune.add_argument("--older-than", type=float, default=7, metavar="DAYS")
     prune.add_argument("--keep", type=float, metavar="GB", help="of build cache, at most")
     prune.add_argument("--yes", action="store_true", help="remove it")
+    report = add("report", "Write what was measured and passed so far as one HTML file.")
+    report.add_argument("--to", type=Path, metavar="FILE", help="default: multistage-report.html")
+    grade = add("grade", "Run the checks over many submitted Dockerfiles, and write CSV.")
+    grade.description = _GRADE
+    grade.add_argument("folder", type=Path, metavar="FOLDER")
+    grade.add_argument("--lab", help="the lab, where the folders do not tell")
+    grade.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
+    grade.add_argument("--to", type=Path, metavar="FILE", help="the CSV; default: standard output")
+    grade.add_argument(
+        "--limit", type=_seconds, default=600, metavar="SECONDS",
+        help="the most that one submission may take; default: 600",
+    )  # fmt: skip
     return root
 
 

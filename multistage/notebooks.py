@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multistage import labs
+from multistage import labs, record
 from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
@@ -148,6 +148,7 @@ class Lab:
         from multistage.checks import check_lab, does_not_build
 
         # Always what the Dockerfile says now; with nothing changed all of it is cached.
+        text, built = record.text_of(self.folder.dockerfile), None
         try:
             built = self.build()
             with build_panel("Checking") as panel:
@@ -157,8 +158,9 @@ class Lab:
                 )  # fmt: skip
         except LearnerError as error:
             report = does_not_build(self.folder, error)
+        note = record.add_checked(self.folder, self.folder.dockerfile, text, built, report)
         more = [f"More hints: lab.check(hints={hints + 1})"] if report.has_more(hints) else []
-        return Shown("\n".join([*report.lines(hints), *more]))
+        return Shown("\n".join([*report.lines(hints), *more, *([note] if note else [])]))
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""
@@ -239,8 +241,9 @@ class Lab:
 
     def _build(self, which: str, dockerfile: Path, target: str | None = None) -> Build:
         model = read_dockerfile(dockerfile, self.folder.app)
+        text = record.text_of(dockerfile)
         with build_panel(f"Building {which}", model, target) as panel:
-            return build(
+            built = build(
                 self.engine,
                 self.folder.app,
                 tag=self.folder.tag(f"{which}-{target.lower()}" if target else which),
@@ -249,6 +252,9 @@ class Lab:
                 report=panel.report,
                 announce=panel.announce,
             )
+        if target is None and (note := record.add_measured(self.folder, dockerfile, text, built)):
+            print(note)
+        return built
 
 
 def _is_guess(guess: object) -> bool:

@@ -156,6 +156,12 @@ def doctor(
     _out.print(f"Stand-in bases built: {', '.join(built) or 'none'}", soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """Say something beside the result, on standard error; nothing where there is no text."""
+    if text:
+        _progress.print(escape(text), soft_wrap=True)
+
+
 def labs(rows: Sequence[tuple[LabFolder, str]]) -> None:
     """Show the labs and their state."""
     table = Table("lab", "title", "minutes", "state", box=None, pad_edge=False)
@@ -254,6 +260,11 @@ def reset(lab: LabFolder, kept: Path | None) -> None:
     _out.print(f"{lab.name}: the starter's Dockerfile is back.")
     if kept is not None:
         _out.print(f"Yours is kept as {escape(str(kept))}", soft_wrap=True)
+
+
+def written(file: Path) -> None:
+    """Show where a report was written."""
+    _out.print(escape(f"Written: {file}"), soft_wrap=True)
 
 
 def export(image: str, file: Path, size: int) -> None:

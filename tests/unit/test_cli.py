@@ -25,6 +25,7 @@ from tests.unit.made import ROOT, SINGLE_STAGE, TWO_STAGES, MadeContainer, MadeE
 
 COMMANDS = (
     "doctor", "labs", "setup", "build", "compare", "check", "inspect", "graph", "reset",
+    "report", "grade",
 )  # fmt: skip
 
 Captured = pytest.CaptureFixture[str]
@@ -176,7 +177,7 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: C
 def test_labs_as_json_are_all_labs_in_order(capsys: Captured) -> None:
     document = json_of(["labs"], capsys)
     assert [lab["name"] for lab in document["labs"]] == [lab.name for lab in labs.labs()]
-    keys = ("name", "title", "summary", "minutes", "video", "state")
+    keys = ("name", "title", "summary", "minutes", "video", "state", "passed")
     assert {tuple(lab) for lab in document["labs"]} == {keys}
 
 
@@ -191,11 +192,11 @@ def test_labs_tell_a_converted_lab_from_a_starter_and_from_a_broken_one(
 ) -> None:
     monkeypatch.setattr(labs, "labs", lambda: (lab,))
     states = []
-    for text in (SINGLE_STAGE, TWO_STAGES, "FORM scratch\n"):
+    for text in (SINGLE_STAGE, f"{SINGLE_STAGE}\n", TWO_STAGES, "FORM scratch\n"):
         lab.dockerfile.write_text(text, "utf-8")
         states.append(json_of(["labs"], capsys)["labs"][0]["state"])
-    assert states[:2] == ["not converted yet", "converted"]
-    assert states[2].startswith("cannot be read: ")
+    assert states[:3] == ["not started", "not converted yet", "converted"]
+    assert states[3].startswith("cannot be read: ")
 
 
 def test_the_graph_of_a_lab_as_json_is_one_object(capsys: Captured) -> None:
