@@ -139,6 +139,9 @@ class MadeContainer:
     def logs(self) -> str:
         return self.log
 
+    def end(self) -> None:
+        self.ended = 137
+
 
 @dataclass
 class MadeEngine:

@@ -55,6 +55,10 @@ class DockerContainer:
         """Return the last lines it wrote."""
         return self._container.logs(tail=_LOG_LINES).decode("utf-8", "replace").strip()
 
+    def end(self) -> None:
+        """Have it killed: the engine is asked from another thread."""
+        threading.Thread(target=_kill, args=(self._container,), daemon=True).start()
+
 
 @contextmanager
 def run(
