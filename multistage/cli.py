@@ -25,6 +25,7 @@ _COMMANDS = {
     "build": commands.build,
     "compare": commands.compare,
     "check": commands.check,
+    "watch": commands.watch,
     "inspect": commands.inspect,
     "graph": commands.graph,
     "reset": commands.reset,
@@ -70,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--target", help="the stage to stop at")
         if name == "compare":
             sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
+    watch = add("watch", "Build and check a lab after every save, until Ctrl+C.")
+    watch.add_argument("lab", metavar="LAB")
+    watch.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
     inspect = add("inspect", "Show what is inside an image.")
     inspect.add_argument("image", metavar="IMAGE|LAB|FILE")
     inspect.add_argument("--engine", help="the engine that has the image")

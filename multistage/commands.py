@@ -176,6 +176,13 @@ def check(options: Namespace) -> Outcome:
     return Outcome(report.to_json(), 0 if report.passed else 1)
 
 
+def watch(options: Namespace) -> Outcome:
+    """Show after every save what is right, what is not, and what to try, until Ctrl+C."""
+    from multistage.watch.terminal import watch as watch_until_stopped
+
+    return Outcome(watch_until_stopped(options))
+
+
 def inspect(options: Namespace) -> Outcome:
     """Show what is inside an image: layers, and the largest folders."""
     name = options.image
