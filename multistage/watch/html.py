@@ -108,13 +108,9 @@ class WatchHtml:
         )
 
     def _checked(self, report: CheckReport) -> None:
-        done = (
-            f"{sum(check.passed for check in report.checks)} of {len(report.checks)} checks pass."
-        )
-        if report.passed:
-            self._status(f"✓ {done}", "green")
-        else:
-            self._status(f"✗ {done} Not there yet.", "red")
+        passed = sum(check.passed for check in report.checks)
+        mark, colour = ("✓", "green") if report.passed else ("✗", "red")
+        self._status(f"{mark} {passed} of {len(report.checks)} checks passed.", colour)
         lines = []
         for check in report.checks:
             lines.append(f"{'✓' if check.passed else '✗'} {check.title}. {check.message}")

@@ -37,7 +37,7 @@ class Watch:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._current = Cancellation()
-        self._is_done = True
+        self._is_done = True  # whether the round that spoke last has said all
         self._round_threads: list[threading.Thread] = []
         # No daemons: at the end of the process they have the time to end their children.
         self._thread = threading.Thread(target=self._follow, name="watch")
@@ -90,12 +90,12 @@ class Watch:
 
     def _begin(self, save: Save) -> None:
         with self._lock:
+            self._current.cancel()
             if not self._is_done:
-                self._current.cancel()
                 self._show(Cancelled())
             if self._stop.is_set():
                 return
-            self._current, self._is_done = Cancellation(), False
+            self._current, self._is_done = Cancellation(), True
             thread = threading.Thread(target=self._run, args=(save, self._current), name="round")
             self._round_threads = [t for t in self._round_threads if t.is_alive()] + [thread]
             thread.start()

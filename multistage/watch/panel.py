@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from multistage import panels
@@ -91,6 +92,7 @@ def watch(lab: LabFolder, engine: Engine) -> WatchPanel:
     panel = _watching[lab.name] = WatchPanel(lab, engine)
     panel.start()
     _end_on_interrupt()
+    _end_on_exit()
     return panel
 
 
@@ -105,6 +107,17 @@ def _end_on_interrupt() -> None:
     kernel: Any = getattr(get_ipython(), "kernel", None)
     if hasattr(kernel, "saved_sigint_handler"):
         kernel.saved_sigint_handler = lambda *_: _ask_all_to_stop()
+
+
+@cache
+def _end_on_exit() -> None:
+    """End watches before Python waits, at its end, for the threads that a build works with.
+
+    Functions of ``atexit`` come after that wait; there is no public way to come before it.
+    """
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(_ask_all_to_stop)
 
 
 def _ask_all_to_stop() -> None:
