@@ -109,6 +109,18 @@ def test_a_dockerfile_that_is_a_folder_is_said(lab: LabFolder) -> None:
     assert kinds(one_round(lab, MadeEngine())) == [Save, Model, Waiting]
 
 
+def test_a_dockerfile_that_must_not_be_read_is_said(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    feedback = one_round(lab, MadeEngine())
+    assert isinstance(feedback[1], Model)
+    assert "cannot be read: Permission denied" in feedback[1].faults[0].what
+
+
 @dataclass
 class FailingEngine(MadeEngine):
     """An engine on which no build succeeds."""
@@ -170,6 +182,7 @@ class SlowEngine(MadeEngine):
     running: int = 0
     most_running: int = 0
     begun: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event = field(default_factory=threading.Event)
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         self.running += 1
@@ -181,7 +194,7 @@ class SlowEngine(MadeEngine):
                 with request.cancelled.calling(ended.set):
                     self.begun.set()
                     assert ended.wait(SECONDS)
-                time.sleep(0.2)  # an engine takes its time to end a build
+                assert self.may_end.wait(SECONDS)  # an engine takes its time to end a build
                 request.cancelled.check()
             return super().build(request, report)
         finally:
@@ -230,6 +243,7 @@ def watch_threads() -> list[threading.Thread]:
 
 def test_a_save_while_it_builds_cancels_and_begins_again(lab: LabFolder) -> None:
     engine = SlowEngine()
+    engine.may_end.set()
     session = Session(lab, engine)
     session.save("first")
     assert engine.begun.wait(SECONDS)
@@ -250,10 +264,13 @@ def test_the_first_feedback_does_not_wait_for_the_end_of_the_cancelled_build(
     session.save()
     assert engine.begun.wait(SECONDS)
     session.save()
+    wait_for(lambda: kinds(session.said).count(Lint) == 2)
+    assert engine.running == 1
+    assert kinds(session.said)[5:] == [Cancelled, Save, Model, Graph, Lint]
+    engine.may_end.set()
     session.round_over()
     session.watch.stop()
-    # The build that ends late says nothing, and does not come between.
-    assert kinds(session.said)[5:10] == [Cancelled, Save, Model, Graph, Lint]
+    assert engine.most_running == 1
 
 
 def test_of_many_saves_the_last_one_is_built(lab: LabFolder) -> None:
@@ -270,6 +287,7 @@ def test_of_many_saves_the_last_one_is_built(lab: LabFolder) -> None:
 
 def test_a_stop_ends_what_runs(lab: LabFolder) -> None:
     engine = SlowEngine()
+    engine.may_end.set()
     session = Session(lab, engine)
     session.save()
     assert engine.begun.wait(SECONDS)
