@@ -41,6 +41,7 @@ class WatchHtml:
     def __init__(self, lab: LabFolder) -> None:
         self._lab = lab
         self._sections: dict[str, str] = {}
+        self._comparison = ""
         self._progress: BuildProgress | None = None
         self._is_building = False
 
@@ -49,7 +50,7 @@ class WatchHtml:
         match feedback:
             case Save():
                 # The comparison stays until there is another: one sees it shrink.
-                self._sections = {"comparison": self._sections.get("comparison", "")}
+                self._sections = {"comparison": _earlier(self._comparison)}
                 self._progress, self._is_building = None, False
                 what = f"Saved: {', '.join(feedback.names)}. " if feedback.names else ""
                 self._status(f"{what}Reading the Dockerfile …")
@@ -69,7 +70,8 @@ class WatchHtml:
             case Checked():
                 self._checked(feedback.report)
             case Compared():
-                self._sections["comparison"] = comparison(self._lab.title, feedback)
+                self._comparison = comparison(self._lab.title, feedback)
+                self._sections["comparison"] = self._comparison
             case Cancelled():
                 self._status("■ Saved again: this build is cancelled.")
             case Failed():
@@ -144,6 +146,10 @@ def comparison(title: str, compared: Compared) -> str:
     )
     head = f"<div><b>{escaped(f'{title}: {finding}')}</b>{escaped(change)}</div>"
     return f"{head}{bars}<div>{legend}</div><div>{escaped(after.measured_on)}</div>"
+
+
+def _earlier(shown: str) -> str:
+    return f"<div>From an earlier save:</div>{shown}" if shown else ""
 
 
 def _bar(name: str, build: Build, widest: int) -> str:

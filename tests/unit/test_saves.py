@@ -24,7 +24,7 @@ QUIET = 0.8  # seconds without another save
 def lab(tmp_path: Path) -> LabFolder:
     lab = read_lab(write_lab(tmp_path, "made") / "lab.toml")
     (lab.app / "main.go").write_text("package main\n", "utf-8")
-    (lab.app / ".dockerignore").write_text("*.md\nDockerfile\ndist\n", "utf-8")
+    (lab.app / ".dockerignore").write_text("*.md\nDockerfile\ndist\n.dockerignore\n", "utf-8")
     return lab
 
 
@@ -160,7 +160,7 @@ def test_what_a_build_does_not_see_is_no_save(watched: Watched) -> None:
 
 
 def test_the_rules_count_as_they_are_now(watched: Watched) -> None:
-    (watched.lab.app / ".dockerignore").write_text("main.go\n", "utf-8")
+    (watched.lab.app / ".dockerignore").write_text("main.go\n.dockerignore\n", "utf-8")
     save, _ = watched.next()
     assert save == Save((".dockerignore",), context_changed=True)
     (watched.lab.app / "main.go").write_text("package other\n", "utf-8")
@@ -188,7 +188,7 @@ def test_a_save_without_a_word_from_the_system_is_found_by_looking(
     monkeypatch.setattr(watchfiles, "watch", silent)
     watched = Watched(lab)
     assert watched.next() == (Save(), SINGLE_STAGE)
-    in_place(lab.dockerfile, TWO_STAGES)
+    emptied_first(lab.dockerfile, TWO_STAGES)
     assert watched.next() == (Save(("Dockerfile",)), TWO_STAGES)
     assert watched.nothing_more()
     watched.stop()

@@ -166,11 +166,13 @@ def test_the_panel_turns_from_red_to_green_and_the_bar_shrinks(lab: LabFolder) -
         page.add(one)
     # The comparison stays in sight until the next one is there; what was wrong does not.
     assert "106 times smaller" in str(page)
+    assert str(page).count("From an earlier save:") == 1
     assert "Copy less." not in str(page)
     for one in round_with(PASSED, PASSED)[1:]:
         page.add(one)
     assert "multistage-green" in str(page)
     assert "multistage-red" not in str(page)
+    assert "From an earlier save:" not in str(page)
 
 
 def test_the_end_of_a_watch_is_said(lab: LabFolder) -> None:
