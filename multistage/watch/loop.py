@@ -39,7 +39,8 @@ class Watch:
         self._current = Cancellation()
         self._is_done = True  # whether the round that spoke last has said all
         self._round_threads: list[threading.Thread] = []
-        # No daemons: at the end of the process they have the time to end their children.
+        # No daemon, as its rounds: at the end of the process they have the time to end their
+        # children. Who starts a watch sees to it that it is stopped then.
         self._thread = threading.Thread(target=self._follow, name="watch")
 
     def start(self) -> Watch:

@@ -58,8 +58,6 @@ def saves(lab: LabFolder, stop: threading.Event) -> Iterator[Save]:
             yield_on_timeout=True,
             stop_event=stop,
         ):
-            if not threading.main_thread().is_alive():
-                return  # the process is ending, and waits for this thread
             paths = {dockerfile, *_of_the_build({p for _, p in changes}, context, dockerfile)}
             if len(paths) > 1 or _signature(dockerfile) != seen[dockerfile]:
                 _settle(dockerfile, stop)

@@ -148,7 +148,8 @@ def test_what_learners_and_builds_say_is_shown_letter_by_letter(
     ]
     said = on_terminal(lab, feedback, monkeypatch)
     assert "\x1b" not in said
-    assert said.count("[red]") >= 8
+    # Names, faults, remarks, checks and errors: all that is theirs, as it is written.
+    assert said.count("[red]") == 13
     page = WatchHtml(lab)
     for one in feedback:
         page.add(one)
