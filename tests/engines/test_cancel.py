@@ -91,6 +91,22 @@ def test_a_build_that_is_cancelled_before_it_begins_on_docker(
     wait_for(lambda: not processes_with("sleep 72346"))
 
 
+@pytest.mark.docker
+def test_a_cancelled_build_of_the_classic_builder_ends_at_its_next_message(
+    engine: DockerEngine, context: Path
+) -> None:
+    engine._buildx = False
+    mark = "72381"
+    write(context, f"FROM {BASE}\nRUN for n in $(seq {mark}); do echo $n; sleep 0.2; done\n")
+    cancelled = Cancellation()
+    with (
+        pytest.raises(BuildCancelledError),
+        cancelling(cancelled, lambda: bool(processes_with(f"seq {mark}"))),
+    ):
+        engine.build(request(context, cancelled))
+    wait_for(lambda: not processes_with(f"seq {mark}"), 30)
+
+
 @needs_stand_ins
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cancelled_build_without_a_daemon(tmp_path: Path, kind: str) -> None:
