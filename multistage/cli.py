@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ _COMMANDS = {
     "build": commands.build,
     "compare": commands.compare,
     "check": commands.check,
+    "watch": commands.watch,
     "inspect": commands.inspect,
     "graph": commands.graph,
     "reset": commands.reset,
@@ -72,27 +73,10 @@ def parser() -> argparse.ArgumentParser:
     add("doctor", "Say which engine will be used, and how to get the others.")
     add("labs", "List the labs and their state.")
     add("setup", "Fetch the labs' base images, or build their stand-ins, ahead of time.")
-    for name, text in (
-        ("build", "Build and measure a lab's Dockerfile, or a folder's."),
-        ("compare", "Build before and after, and compare them."),
-        ("check", "Run a lab's checks on the learner's image."),
-    ):
-        sub = add(name, text)
-        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
-        sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
-        sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
-        sub.add_argument("--no-cache", action="store_true", help="build every step anew")
-        sub.add_argument("--secret", action="append", default=[], metavar="id=ID,src=FILE")
-        if name == "build":
-            sub.add_argument("--before", action="store_true", help="build the lab's before image")
-            sub.add_argument("--target", help="the stage to stop at")
-        if name == "check":
-            sub.add_argument(
-                "--hints", type=int, choices=(0, 1, 2, 3), default=1,
-                help="how many hints for each check that fails: a nudge, the idea, the line",
-            )  # fmt: skip
-        if name == "compare":
-            sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
+    _add_building(add)
+    watch = add("watch", "Build and check a lab after every save, until Ctrl+C.")
+    watch.add_argument("lab", metavar="LAB")
+    watch.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
     inspect = add("inspect", "Show what is inside an image.")
     inspect.add_argument("image", metavar="IMAGE|LAB|FILE")
     inspect.add_argument("--engine", help="the engine that has the image")
@@ -123,6 +107,31 @@ def parser() -> argparse.ArgumentParser:
         help="the most that one submission may take; default: 600",
     )  # fmt: skip
     return root
+
+
+def _add_building(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add the commands that build a lab's Dockerfile or a folder's."""
+    for name, text in (
+        ("build", "Build and measure a lab's Dockerfile, or a folder's."),
+        ("compare", "Build before and after, and compare them."),
+        ("check", "Run a lab's checks on the learner's image."),
+    ):
+        sub = add(name, text)
+        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
+        sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
+        sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
+        sub.add_argument("--no-cache", action="store_true", help="build every step anew")
+        sub.add_argument("--secret", action="append", default=[], metavar="id=ID,src=FILE")
+        if name == "build":
+            sub.add_argument("--before", action="store_true", help="build the lab's before image")
+            sub.add_argument("--target", help="the stage to stop at")
+        if name == "check":
+            sub.add_argument(
+                "--hints", type=int, choices=(0, 1, 2, 3), default=1,
+                help="how many hints for each check that fails: a nudge, the idea, the line",
+            )  # fmt: skip
+        if name == "compare":
+            sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
 
 
 def _end(number: int, _frame: object) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from multistage import bases, engines, labs, record, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
-from multistage.errors import MachineError, UsageError
+from multistage.errors import LearnerError, MachineError, UsageError
 from multistage.images import attribute, final_files, folders, read_path
 
 if TYPE_CHECKING:
@@ -153,6 +153,13 @@ def check(options: Namespace) -> Outcome:
         terminal.check(report, options.hints)
     terminal.note(record.add_checked(subject.lab, subject.dockerfile, text, built, report))
     return Outcome(report.to_json(), 0 if report.passed else 1)
+
+
+def watch(options: Namespace) -> Outcome:
+    """Show after every save what is right, what is not, and what to try, until Ctrl+C."""
+    from multistage.watch.terminal import watch as watch_until_stopped
+
+    return Outcome(watch_until_stopped(options))
 
 
 def inspect(options: Namespace) -> Outcome:

@@ -17,6 +17,7 @@ from multistage.units import megabytes
 
 if TYPE_CHECKING:
     from multistage.checks import Answer
+    from multistage.watch.panel import WatchPanel
 
 _LARGEST_GUESS = 1e6  # megabytes
 _ANSWER = 300  # characters of an answer that are shown
@@ -161,6 +162,15 @@ class Lab:
         note = record.add_checked(self.folder, self.folder.dockerfile, text, built, report)
         more = [f"More hints: lab.check(hints={hints + 1})"] if report.has_more(hints) else []
         return Shown("\n".join([*report.lines(hints), *more, *([note] if note else [])]))
+
+    def watch(self) -> WatchPanel:
+        """Show after every save what is right, what is not, and what to try, until ``.stop()``.
+
+        The kernel stays free for other cells.
+        """
+        from multistage.watch.panel import watch
+
+        return watch(self.folder, choose(self._engine_name))
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""

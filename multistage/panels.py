@@ -24,7 +24,7 @@ _INK, _QUIET, _FAINT, _PAPER = "#22272E", "#6B7280", "#D0D4DA", "#FFFFFF"
 
 # Opaque paper, so that it reads the same in light and dark themes. ``:has`` folds the log by a
 # <details> that is never drawn anew, so it stays as the learner left it.
-_STYLE = f"""<style>
+STYLE = f"""<style>
 .multistage-panel {{ background: {_PAPER}; color: {_INK}; border: 1px solid {_FAINT};
   border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light; }}
 .multistage-panel .widget-html-content {{ color: {_INK}; line-height: 1.45; flex: 1 1 0;
@@ -54,7 +54,7 @@ _STYLE = f"""<style>
 .multistage-headline {{ font-weight: bold; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }}
 </style>"""
-_FOLD = f"{_STYLE}<details><summary>Log</summary></details>"
+_FOLD = f"{STYLE}<details><summary>Log</summary></details>"
 # https://jupyterlab.readthedocs.io/en/stable/api/classes/apputils.CommandLinker.html
 _INTERRUPT = (
     '<button type="button" data-commandlinker-command="notebook:interrupt-kernel" '
@@ -105,15 +105,12 @@ def build_panel(
 def panel_html(progress: BuildProgress) -> str:
     """Return all of the panel but the log: headline, stages, how many steps are done, each step."""
     done, total = progress.steps_done()
-    parts = [f'<div class="multistage-headline">{_escaped(progress.headline())}</div>']
-    stages = progress.stages()
-    if stages:
-        boxes = "".join(_stage_html(stage) for stage in stages)
-        parts.append(f'<div class="multistage-stages" role="list">{boxes}</div>')
+    parts = [f'<div class="multistage-headline">{escaped(progress.headline())}</div>']
+    parts.append(stages_html(progress))
     if total:
         bar = f'<progress value="{done}" max="{total}" aria-label="Steps done"></progress>'
         parts.append(f"<div>Steps done: {done} of {total} {bar}</div>")
-    parts += [f"<div>{_escaped(note)}</div>" for note in progress.notes]
+    parts += [f"<div>{escaped(note)}</div>" for note in progress.notes]
     rows = progress.rows()
     if rows:
         names = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
@@ -122,19 +119,25 @@ def panel_html(progress: BuildProgress) -> str:
     return "".join(parts)
 
 
+def stages_html(progress: BuildProgress) -> str:
+    """Return the stages as boxes, each with how far it is; nothing without a model."""
+    boxes = "".join(_stage_html(stage) for stage in progress.stages())
+    return f'<div class="multistage-stages" role="list">{boxes}</div>' if boxes else ""
+
+
 def log_html(progress: BuildProgress) -> str:
     """Return the last lines of the log, the newest in view."""
     text = "\n".join(list(progress.log)) or "No output."
-    return f'<div class="multistage-lines" tabindex="0"><pre>{_escaped(text)}</pre></div>'
+    return f'<div class="multistage-lines" tabindex="0"><pre>{escaped(text)}</pre></div>'
 
 
 _COLUMNS = ("Stage", "Step", "State", "Time")
 
 
 def _step_html(row: StepProgress, now: float) -> str:
-    instruction = _escaped(row.instruction)
+    instruction = escaped(row.instruction)
     return (
-        f"<tr><td>{_escaped(row.place)}</td>"
+        f"<tr><td>{escaped(row.place)}</td>"
         f'<td class="multistage-instruction" title="{instruction}">{instruction}</td>'
         f"<td>{MARKS[row.state]} {row.state}</td><td>{row.time(now)}</td></tr>"
     )
@@ -150,12 +153,13 @@ def _stage_html(stage: StageProgress) -> str:
     ]
     return (
         f'{arrow}<div role="listitem" class="multistage-stage multistage-{stage.state}" '
-        f'style="border-top-color: {colour}"><b>{_escaped(stage.name)}</b><br>'
-        f"{'<br>'.join(map(_escaped, lines))}</div>"
+        f'style="border-top-color: {colour}"><b>{escaped(stage.name)}</b><br>'
+        f"{'<br>'.join(map(escaped, lines))}</div>"
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text as a page shows it letter by letter."""
     return html.escape(plain(text))
 
 
@@ -181,7 +185,7 @@ def _drawn(progress: BuildProgress) -> Iterator[None]:
             log.value = log_html(progress)
 
     try:
-        with _repeated(draw):
+        with repeated(draw):
             yield
     finally:
         with suppress(Exception):  # the kernel may be going away
@@ -201,7 +205,7 @@ def _widgets(progress: BuildProgress) -> tuple[Any, Any, Any, Any]:
 
 
 @contextmanager
-def _repeated(draw: Callable[[int], None], pause: float = REDRAW) -> Iterator[None]:
+def repeated(draw: Callable[[int], None], pause: float = REDRAW) -> Iterator[None]:
     """Call ``draw`` every ``pause`` seconds in a thread of its own, so that no build waits for it.
 
     It is called with how many times it was called before, and not again when the block has ended.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
-_COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
+COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
 _STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
 _CHECK_STYLES = {"✗": "red", "✓": "green"}
 _BAR_CELLS = 44
@@ -38,6 +38,11 @@ _ROWS = 12  # steps that are shown: a terminal is no higher
 
 _out = Console(highlight=False)
 _progress = Console(stderr=True, highlight=False)
+
+
+def console() -> Console:
+    """Return where results are shown."""
+    return _out
 
 
 def escape(text: str) -> str:
@@ -88,7 +93,7 @@ def progress(
         console=_progress,
         refresh_per_second=_REDRAWS,
         transient=True,
-        get_renderable=lambda: _drawn(current),
+        get_renderable=lambda: drawn(current),
     )
     with live, _ended(current):
         yield current
@@ -110,7 +115,7 @@ def _ended(current: BuildProgress) -> Iterator[None]:
     current.end("done")
 
 
-def _drawn(current: BuildProgress) -> Group:
+def drawn(current: BuildProgress) -> Group:
     """Return the progress as it is now: what the notebook's panel shows, but for the log."""
     done, total = current.steps_done()
     parts: list[RenderableType] = [_line(current.headline(), "bold")]
@@ -200,7 +205,7 @@ def compare(title: str, before: Build, after: Build) -> None:
         sizes = megabytes(image.unpacked_size), megabytes(image.compressed_size)
         table.add_row(name, _bar(image, widest), *sizes)
     _out.print(table)
-    legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in _COLOURS.items())
+    legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in COLOURS.items())
     _out.print(legend)
     note = f"{after.builder}{_stand_in_note([before, after])}, {after.date}"
     _out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
@@ -210,7 +215,7 @@ def _bar(image: Build, widest: int) -> Text:
     bar = Text()
     for kind, size in image.sizes_by_kind().items():
         cells = round(size / widest * _BAR_CELLS)
-        bar.append("█" * (cells or (1 if size and kind == "app" else 0)), style=_COLOURS[kind])
+        bar.append("█" * (cells or (1 if size and kind == "app" else 0)), style=COLOURS[kind])
     return bar
 
 
@@ -224,7 +229,7 @@ def check(report: CheckReport, hints: int) -> None:
     for line in report.lines(hints):
         _out.print(escape(line), style=_CHECK_STYLES.get(line[0], ""), soft_wrap=True)
     if report.has_more(hints):
-        _out.print(f"More hints: --hints {hints + 1}")
+        _out.print(f"More hints: multistage check {report.lab} --hints {hints + 1}")
 
 
 def inspect(
@@ -294,7 +299,7 @@ def _layer_table(layers: Sequence[Layer]) -> Table:
         table.add_row(
             megabytes(layer.unpacked_size),
             megabytes(layer.compressed_size),
-            Text(layer.kind, style=_COLOURS[layer.kind]),
+            Text(layer.kind, style=COLOURS[layer.kind]),
             layer.stage or "",
             str(layer.line or ""),
             Text(

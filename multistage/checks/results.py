@@ -53,8 +53,13 @@ class CheckReport:
             stretch = "" if check.required else " (a stretch)"
             lines.append(f"{mark} {check.title}{stretch}. {check.message}")
             lines += [f"    Hint: {hint}" for hint in check.hints[:hints]]
+        return [*lines, self.summary]
+
+    @property
+    def summary(self) -> str:
+        """How many of the required checks passed, as a sentence."""
         required = [check.passed for check in self.checks if check.required]
-        return [*lines, f"{sum(required)} of {len(required)} required checks passed."]
+        return f"{sum(required)} of {len(required)} required checks passed."
 
     def has_more(self, hints: int) -> bool:
         """Return whether there are hints beyond so many for each check."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from multistage.errors import (
     UsageError,
 )
 from multistage.labs import LabFolder, read_lab
+from multistage.watch.loop import Watch
 from tests.unit.made import ROOT, SINGLE_STAGE, TWO_STAGES, MadeContainer, MadeEngine, write_lab
 
 COMMANDS = (
-    "doctor", "labs", "setup", "build", "compare", "check", "inspect", "graph", "reset",
+    "doctor", "labs", "setup", "build", "compare", "check", "watch", "inspect", "graph", "reset",
     "report", "grade",
 )  # fmt: skip
 
@@ -107,6 +109,7 @@ def test_every_command_explains_itself_and_offers_json(command: str, capsys: Cap
         ("build", ["--file", "--engine", "--no-cache", "--secret", "--before", "--target"]),
         ("compare", ["--file", "--engine", "--no-cache", "--secret", "--plot"]),
         ("check", ["--file", "--engine", "--no-cache", "--secret"]),
+        ("watch", ["--engine"]),
         ("inspect", ["--engine"]),
         ("graph", ["--target"]),
     ],
@@ -147,7 +150,7 @@ def test_wrong_usage_ends_the_process_with_exit_code_2() -> None:
     assert "usage:" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["build", "compare", "check", "graph", "reset"])
+@pytest.mark.parametrize("command", ["build", "compare", "check", "watch", "graph", "reset"])
 @pytest.mark.usefixtures("no_engine")
 def test_an_unknown_lab_gets_the_nearest_name(command: str, capsys: Captured) -> None:
     what, mend = error_of([command, "go-scrach"], capsys, 2)
@@ -363,6 +366,38 @@ def test_more_hints_are_shown_when_asked_for(capsys: Captured) -> None:
     shown = capsys.readouterr().out
     assert "    Hint: A second FROM, below the build, starts the runtime stage." in shown
     assert "More hints" not in shown
+
+
+@pytest.fixture
+def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a watch with Ctrl+C after its first round."""
+
+    def wait(watch: Watch) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            with watch._lock:
+                if watch._round_threads and not watch._round_threads[0].is_alive():
+                    raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "wait", wait)
+
+
+@pytest.mark.usefixtures("lab", "engine", "one_round")
+def test_a_watch_that_was_ended_prints_what_it_found_last(capsys: Captured) -> None:
+    document = json_of(["watch", "go"], capsys)
+    assert (document["lab"], document["saves"], document["passed"]) == ("go", 0, False)
+    assert document["build"]["image"] == "multistage/go:after"
+    assert document["checks"]
+
+
+@pytest.mark.usefixtures("lab", "engine", "one_round")
+def test_a_watch_shows_its_round_and_ends_with_exit_code_0(capsys: Captured) -> None:
+    assert main(["watch", "go"]) == 0
+    said = capsys.readouterr().out
+    assert "The Dockerfile has 1 stage." in said
+    assert "Nothing is left running." in said
 
 
 @pytest.mark.parametrize("arguments", [["compare"], ["check"], ["build", "--before"]])

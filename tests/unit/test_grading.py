@@ -54,11 +54,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Grader:
     made = Grader({"server": b"x" * 700})
     monkeypatch.setattr(engines, "choose", lambda _name=None: made)
 
-    def check_lab(_engine: Engine, lab: LabFolder, build: Build) -> CheckReport:
+    def check_lab(_engine: Engine, lab: LabFolder, build: Build, _file: Path) -> CheckReport:
         results = [
-            CheckResult("multistage", "Two stages", True, build.is_multistage, "", ""),
-            CheckResult("budget", "Is small", True, True, "", ""),
-            CheckResult("exec-form", "A list", False, False, "", ""),
+            CheckResult("multistage", "Two stages", True, build.is_multistage, "", ()),
+            CheckResult("budget", "Is small", True, True, "", ()),
+            CheckResult("exec-form", "A list", False, False, "", ()),
         ]
         return CheckReport(lab.name, tuple(results))
 

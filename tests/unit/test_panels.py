@@ -241,7 +241,7 @@ def test_many_events_are_drawn_a_few_times_a_second() -> None:
     drawings: list[float] = []
     progress = BuildProgress("Building", model())
     began = time.monotonic()
-    with panels._repeated(lambda _count: drawings.append(time.monotonic())):
+    with panels.repeated(lambda _count: drawings.append(time.monotonic())):
         while time.monotonic() < began + 0.7:
             progress.report(RUNNING[0])
     assert 1 <= len(drawings) <= 3
@@ -257,7 +257,7 @@ def test_the_log_is_folded_by_an_element_that_is_never_drawn_anew() -> None:
 
 def on_a_terminal(progress: BuildProgress) -> str:
     console = Console(file=io.StringIO(), width=110, force_terminal=True, color_system=None)
-    console.print(terminal._drawn(progress))
+    console.print(terminal.drawn(progress))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text

@@ -16,7 +16,7 @@ from multistage.builds import Build
 from multistage.dockerfile import parse
 from multistage.labs import LabFolder, labs
 from multistage.plots import COLOURS, compare, compare_alt_text, compare_title, footnote
-from multistage.terminal import _COLOURS as TERMINAL_COLOURS
+from multistage.terminal import COLOURS as TERMINAL_COLOURS
 from multistage.units import megabytes
 from tests.unit.made import BUILDER, ROOT, made_build
 

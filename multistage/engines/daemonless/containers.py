@@ -85,6 +85,10 @@ class DaemonlessContainer:
         with self._lock:
             return self._log.decode("utf-8", "replace").strip()
 
+    def end(self) -> None:
+        """Ask its launcher to end it."""
+        self._process.signal()
+
     def wait(self, seconds: float) -> int:
         """Wait for the end, at most so long; return the exit code."""
         self._wait(seconds)
@@ -303,7 +307,14 @@ def _serve_proxy(channel: socket.socket, stack: ExitStack) -> None:
         for descriptor in descriptors:
             listener = socket.socket(fileno=descriptor)
             stack.callback(listener.close)
+            stack.callback(_wake, listener)
             proxy.serve(listener)
+
+
+def _wake(listener: socket.socket) -> None:
+    """End the wait of the thread that accepts: closing alone does not, see accept(2)."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def free_port() -> int:

@@ -32,7 +32,8 @@ class DockerEngine:
 
     def __init__(self, client: docker.DockerClient | None = None) -> None:
         self._client = client or connection.connect()
-        self._buildx = connection.has_buildx(connection.buildx_version())
+        self._buildx_version = connection.buildx_version()
+        self._buildx = connection.has_buildx(self._buildx_version)
 
     @property
     def notice(self) -> str:
@@ -42,7 +43,7 @@ class DockerEngine:
     def describe(self) -> str:
         """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
         with connection.faults():
-            return connection.describe(self._client)
+            return connection.describe(self._client, self._buildx_version)
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""

@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from multistage.advice import is_machine_fault
-from multistage.engines import BuildRequest
+from multistage.engines import BuildRequest, Cancellation
 from multistage.engines.docker.rawjson import ProgressReader
 from multistage.engines.events import BuildLog, Report, StepFinished
 from multistage.errors import CourseError, LearnerError, MachineError
 
 _GRACE = 10  # seconds that an interrupted build has to end by itself
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 _LOCATION = re.compile(r"^(?P<file>[^\s:]*Dockerfile[^\s:]*):(?P<line>\d+)$")
 _PARSE_ERROR = re.compile(r"dockerfile parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
 # BuildKit's two ways of saying that COPY's source is not there; the second when a folder is.
@@ -34,14 +35,16 @@ def build(request: BuildRequest, report: Report) -> None:
     Raises:
         LearnerError: the build failed; names the Dockerfile's line.
         MachineError: the engine, the network or the disk is at fault.
+        BuildCancelledError: the build is no longer wanted.
     """
     reader, log = ProgressReader(), BuildLog()
-    with _running(command(request)) as process:
+    with _running(command(request)) as process, _ended_by(request.cancelled, process):
         assert process.stderr is not None  # asked for in _running
         for event in reader.read(process.stderr):
             log.add(event)
             report(event)
         exit_code = process.wait()
+    request.cancelled.check()
     if exit_code != 0:
         raise build_error(request, reader.text, log)
 
@@ -85,6 +88,23 @@ def _running(words: list[str]) -> Iterator[subprocess.Popen[str]]:
             process.stderr.close()
 
 
+@contextmanager
+def _ended_by(cancelled: Cancellation, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Let a process end in the block when it is cancelled; its reader sees the end."""
+    killer = threading.Timer(_GRACE, _signal, [process, _KILL])
+    killer.daemon = True
+
+    def end() -> None:
+        _signal(process, signal.SIGINT)
+        killer.start()
+
+    try:
+        with cancelled.calling(end):
+            yield
+    finally:
+        killer.cancel()
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     _signal(process, signal.SIGINT)
     # Unread progress would fill the pipe and keep the process from ending.
@@ -93,7 +113,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        _signal(process, _KILL)
         process.wait()
     drain.join(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def build(client: docker.DockerClient, request: BuildRequest, report: Report) ->
 
     Raises:
         LearnerError: the build failed; names the step.
+        BuildCancelledError: the build is no longer wanted, which is seen at its next message.
     """
     if request.secrets:
         raise MachineError(
@@ -49,8 +51,10 @@ def build(client: docker.DockerClient, request: BuildRequest, report: Report) ->
             forcerm=True,
             decode=True,
         )
-        for event in read_events(messages, request.dockerfile):
-            report(event)
+        with closing(messages):  # without a reader the engine ends the build
+            for event in read_events(messages, request.dockerfile):
+                request.cancelled.check()
+                report(event)
     except (APIError, BuildError) as error:
         text = getattr(error, "explanation", None) or str(error)
         match = _PARSE_ERROR.search(text)
