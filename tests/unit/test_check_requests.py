@@ -10,6 +10,7 @@ import pytest
 
 from multistage import checks
 from multistage.checks import Answer, ask
+from multistage.checks.requests import NoAnswerError
 from multistage.errors import LearnerError
 from tests.unit.made import MadeContainer
 
@@ -139,6 +140,7 @@ def test_waiting_stops_at_once_when_the_container_ended(log: str, said: str) -> 
     assert raised.value.what.startswith("The container ended with exit code 2")
     assert raised.value.what.endswith(said)
     assert "ENTRYPOINT" in raised.value.mend
+    assert not isinstance(raised.value, NoAnswerError)
     assert clock.read == 2
 
 
@@ -152,7 +154,7 @@ def test_waiting_ends_when_the_time_is_over_and_shows_the_log(
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr("multistage.checks.requests.time.sleep", slept.append)
-    with pytest.raises(LearnerError) as raised:
+    with pytest.raises(NoAnswerError) as raised:
         checks.wait_until_it_answers(MadeContainer(refused, log="listening on :9"), Clock(10))
     said = "The container runs but did not answer within 30 seconds: listening on :9"
     assert raised.value.what == said

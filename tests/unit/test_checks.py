@@ -12,6 +12,7 @@ import pytest
 
 from multistage import checks
 from multistage.checks import CheckReport, CheckResult, build_and_check, check_lab
+from multistage.checks.requests import NoAnswerError
 from multistage.checks.results import result
 from multistage.errors import LearnerError, MachineError, NotPossibleHereError
 from multistage.labs import LabFolder, Request, read_lab
@@ -138,6 +139,21 @@ def test_a_container_that_does_not_start_changes_no_order(lab: LabFolder) -> Non
     assert all("not run" in found[name].message for name in ("answers-/", "assets", "stops"))
     assert found["budget"].passed
     assert not report.passed
+
+
+def test_a_container_that_does_not_answer_gets_hints_about_the_port_that_is_asked(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_container: object) -> None:
+        raise NoAnswerError("It did not answer.", mend="unseen")
+
+    monkeypatch.setattr(BEHAVIOUR, "wait_until_it_answers", silent)
+    with serving(SITE) as old:
+        report = check_lab(MadeEngine({}, old.container), lab, made_build(SMALL))
+    found = by_id(report)
+    assert list(found) == ORDER
+    assert found["starts"].message == "It did not answer."
+    assert ["8080" in hint for hint in found["starts"].hints] == [True, True, False]
 
 
 def test_every_check_that_fails_has_a_hint(lab: LabFolder) -> None:

@@ -48,7 +48,8 @@ def test_a_name_of_a_secret_is_one(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "MONKEY", "TOKENIZERS", "TOKENIZERS_PARALLELISM", "KEYBOARD", "KEY", "KEYS", "GPG_KEY",
+        "MONKEY",
+        "OKAPI_KEY", "TOKENIZERS", "TOKENIZERS_PARALLELISM", "KEYBOARD", "KEY", "KEYS", "GPG_KEY",
         "PUBLIC_KEY", "SECRETARY", "PASS", "COMPASS", "PATH", "NODE_ENV", "CGO_ENABLED", "GOFLAGS",
         "ZONEINFO", "PORT", "NGINX_VERSION", "PKG_RELEASE", "NODE_VERSION", "YARN_VERSION",
         "SOURCE_DATE_EPOCH", "TARGETARCH", "_",
