@@ -161,12 +161,12 @@ def read_lab(file: Path) -> LabFolder:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
         fields = {key: data[key] for key in _PLAIN_FIELDS}
-        if not all(isinstance(data[key], int) for key in ("order", "minutes", "port")):
-            raise TypeError("order, minutes and port are whole numbers")
+        for key in ("order", "minutes", "port"):
+            _number(data[key])
         return LabFolder(
             name=file.parent.name,
             folder=file.parent,
-            budget=data["budget"]["unpacked_size"],
+            budget=_number(data["budget"]["unpacked_size"]),
             nonroot=bool(data.get("nonroot", False)),
             requests=tuple(Request(**_tuples(entry)) for entry in data.get("requests", [])),
             absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
@@ -180,9 +180,23 @@ def read_lab(file: Path) -> LabFolder:
         ) from error
 
 
+_LISTS = ("hints", "paths", "programs", "context")
+
+
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
     """Return an entry of the file with its lists as tuples."""
+    for key, value in entry.items():
+        if (key in _LISTS) != isinstance(value, list):
+            raise TypeError(f"{key}: {value!r}")
+        if key == "status":
+            _number(value)
     return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 _PLAIN_FIELDS = (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from multistage.builds import Announce, Build, build, read_dockerfile, read_image
 from multistage.checks.before import look_at_before
-from multistage.checks.behaviour import behaviour
-from multistage.checks.contents import contents
+from multistage.checks.behaviour import check_behaviour
+from multistage.checks.contents import check_contents
 from multistage.checks.requests import (
     Answer,
     ask,
@@ -21,8 +21,8 @@ from multistage.checks.requests import (
     wait_until_it_answers,
 )
 from multistage.checks.results import CheckReport, CheckResult, result
-from multistage.checks.secrets import secrets
-from multistage.checks.structure import structure
+from multistage.checks.secrets import check_secrets
+from multistage.checks.structure import check_structure
 from multistage.engines import Engine, Report, ignore
 from multistage.errors import LearnerError
 from multistage.labs import LabFolder
@@ -66,13 +66,13 @@ def check_lab(
     model = read_dockerfile(dockerfile or lab.dockerfile, lab.app)
     before = look_at_before(engine, lab, report, announce)
     image = read_image(engine, built.image_id, keep_files=True, keep_digests=True)
-    required, *style = structure(model)
+    required, *style = check_structure(model)
     results = (
         result("builds", _BUILDS, True, f"It built in {built.seconds:.1f} s.", ()),
         required,
-        *behaviour(engine, lab, built, model, before),
-        *contents(lab, built, image, before.copies),
-        secrets(model, image),
+        *check_behaviour(engine, lab, image, model, image_id=built.image_id, before=before),
+        *check_contents(lab, built, image, before.copies),
+        check_secrets(model, image),
         *style,
     )
     return CheckReport(lab.name, results)

@@ -42,28 +42,28 @@ def copies_of(entry: Absent, files: list[File]) -> Copies:
     return Copies(frozenset(programs), frozenset(others - programs))
 
 
-def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) -> str:
-    """Return what of an entry is in the image, as a sentence, or an empty string.
+def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) -> tuple[str, str]:
+    """Return the path of what is in the image, and words for how it was found; both may be empty.
 
     It is found by its path, by the name of a program, or by its content under any name.
     """
     by_name = {file.path.rpartition("/")[2]: file.path for file in files if file.mode & _EXECUTABLE}
     for name in entry.programs:
         if name in by_name:
-            return f"/{by_name[name]} is in the image."
+            return by_name[name], ""
     by_digest = {file.digest: file.path for file in files if file.digest}
     for digest, source in _digests(context, entry.context).items():
         if digest in by_digest:
-            return f"/{by_digest[digest]} is in the image, and is {source} of your folder."
+            return by_digest[digest], f", and is {source} of your folder"
     for file in files:
         if any(matches(file.path, pattern) for pattern in entry.paths):
-            return f"/{file.path} is in the image."
+            return file.path, ""
         if file.digest in copies.programs:
-            return f"/{file.path} is in the image: {entry.what}, under another name."
+            return file.path, f": {entry.what}, under another name"
     like = [file.path for file in files if file.digest in copies.files]
     if len(like) < _MANY:
-        return ""
-    return f"/{like[0]} and {len(like) - 1} more files of {entry.what} are in the image."
+        return "", ""
+    return like[0], f", and so are {len(like) - 1} more files of {entry.what}"
 
 
 def is_program(file: File, names: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,11 +23,12 @@ from multistage.checks.absent import Copies, copies_of
 from multistage.checks.requests import Answer, ask, wait_until_it_answers
 from multistage.engines import Engine, Report, ignore
 from multistage.errors import LearnerError, MachineError, NotPossibleHereError
-from multistage.labs import LabFolder
+from multistage.labs import LabFolder, Request
 
 _LINKS = {"script": "src", "link": "href", "img": "src", "source": "src"}
 _FORMAT = b"1"  # of the file: another one is not read
 _ORIGIN = "http://page"
+_MEND = "Is something changed in the app's folder? git diff shows it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def look_at_before(
     except LearnerError as error:
         raise MachineError(
             f"The before image does not build: {error.what}", where=error.where,
-            mend="Is something changed in the app's folder? git diff shows it.",
+            mend=_MEND,
         ) from error  # fmt: skip
     toml = (lab.folder / "lab.toml").read_bytes()
     key = hashlib.sha256(b"\0".join((_FORMAT, image.encode(), toml))).hexdigest()
@@ -71,6 +73,8 @@ def look_at_before(
     if known is None:
         announce(f"  Looking at {lab.tag('before')}, once")
         known = _looked_at(engine, lab, image)
+        if not known.answers:  # where no container can be run: elsewhere, or later, one can
+            return known
         _keep(key, known)
     _KNOWN[key] = known
     return known
@@ -85,31 +89,45 @@ def _looked_at(engine: Engine, lab: LabFolder, image: str) -> Before:
     copies = {entry.id: copies_of(entry, files) for entry in lab.absent}
     answers: dict[str, Answer] = {}
     assets: dict[str, None] = {}
-    paths = [request.path for request in lab.requests if request.same]
     try:
         with engine.run(image, lab.port) as container:
             wait_until_it_answers(container)
-            for path in paths:
-                answers[path] = ask(container.address, path)
-                assets |= dict.fromkeys(links(answers[path]))
+            for request in lab.requests:
+                if request.same:
+                    answers[request.path] = _right(request, ask(container.address, request.path))
+                    assets |= dict.fromkeys(links(answers[request.path], request.path))
             for path in assets:
                 answers[path] = ask(container.address, path)
     except NotPossibleHereError:
         return Before(copies=copies)
     except LearnerError as error:
-        raise MachineError(f"The before image does not run: {error.what}") from error
+        raise MachineError(f"The before image does not run: {error.what}", mend=_MEND) from error
     return Before(answers, tuple(assets), copies)
 
 
-def links(answer: Answer) -> Iterator[str]:
+def _right(request: Request, answer: Answer) -> Answer:
+    """Return the answer, which must be as the lab says: the learner's is compared with it."""
+    if answer.status != request.status or request.contains not in answer.text:
+        raise MachineError(
+            f"The before image answers {request.path} with {answer.status}, not as the lab says.",
+            mend=_MEND,
+        )
+    return answer
+
+
+def links(answer: Answer, path: str = "/") -> Iterator[str]:
     """Yield the paths on the same server that a page loads: scripts, styles and pictures."""
-    if "html" not in answer.content_type:
+    if not answer.is_page:
         return
     page = _Page()
-    page.feed(answer.text)
+    with suppress(AssertionError):  # Python 3.11 has one for declarations that mean nothing
+        page.feed(answer.text)
     for link in page.found:
-        address = urlsplit(urljoin(f"{_ORIGIN}/", link))
-        if f"{address.scheme}://{address.netloc}" == _ORIGIN and address.path != "/":
+        try:
+            address = urlsplit(urljoin(f"{_ORIGIN}{path}", link))
+        except ValueError:
+            continue
+        if f"{address.scheme}://{address.netloc}" == _ORIGIN and address.path not in ("/", path):
             yield address.path
 
 
@@ -145,13 +163,14 @@ def _keep(key: str, before: Before) -> None:
         part.write_text(json.dumps(document), "utf-8")
         part.replace(path)
     except OSError:
-        part.unlink(missing_ok=True)  # it is looked at again the next time
+        with suppress(OSError):  # it is looked at again the next time
+            part.unlink(missing_ok=True)
 
 
 def _kept(key: str) -> Before | None:
     try:
         data: dict[str, Any] = json.loads(_file(key).read_text("utf-8"))
-        return Before(
+        found = Before(
             {path: Answer(**answer) for path, answer in data["answers"].items()},
             tuple(data["assets"]),
             {
@@ -159,5 +178,6 @@ def _kept(key: str) -> Before | None:
                 for name, found in data["copies"].items()
             },
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return found if found.answers and set(found.assets) <= set(found.answers) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
-from multistage.builds import Build
 from multistage.checks.before import Before, links
 from multistage.checks.requests import (
     START_HINT,
@@ -23,6 +22,7 @@ from multistage.checks.structure import trailing_comment
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, RunningContainer
 from multistage.errors import LearnerError, NotPossibleHereError
+from multistage.images import ImageArchive
 from multistage.labs import LabFolder, Request
 
 _STOP_SECONDS = (
@@ -33,8 +33,8 @@ _CONNECT = "Connect the machine to a network and check again."
 _FIRST = ("First make the container start.",)
 _STOP_HINTS = (
     "Who is process 1 in the container, and does it pass the signal on?",
-    "A shell in front of the program keeps the signal for itself; and the program ends on the "
-    "signal that it listens for, which STOPSIGNAL can change.",
+    "A shell in front of the program keeps the signal for itself, unless it hands over with exec; "
+    "and a program ends on the signal that it listens for, which STOPSIGNAL can change.",
     'Start the program itself, in brackets: ENTRYPOINT ["/program"], and leave STOPSIGNAL out.',
 )
 _ASSET_HINTS = (
@@ -45,26 +45,30 @@ _ASSET_HINTS = (
 )
 
 
-def behaviour(
-    engine: Engine, lab: LabFolder, build: Build, model: Dockerfile, before: Before
+def check_behaviour(
+    engine: Engine,
+    lab: LabFolder,
+    image: ImageArchive,
+    model: Dockerfile,
+    *,
+    image_id: str,
+    before: Before,
 ) -> Iterator[CheckResult]:
     """Run the image once, and yield the results of all checks of its behaviour."""
     upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
     started = time.monotonic()
     results: list[CheckResult] = []
     try:
-        with engine.run(build.image_id, lab.port, upstream_environment(upstream)) as container:
+        with engine.run(image_id, lab.port, upstream_environment(upstream)) as container:
             wait_until_it_answers(container)
             results.append(_started(time.monotonic() - started))
-            for request in lab.requests:
-                results += _asked(container, request, upstream, before)
-            results += [_stopped(container.stop(_STOP_SECONDS))]
+            results += _asked(container, lab, upstream, before)
+            results.append(_stopped(container, image))
     except NotPossibleHereError as error:
         yield from (_unchecked(request, error.what, error.mend) for request in lab.requests)
     except LearnerError as error:
-        done = {check.id for check in results}
         yield from results
-        yield from _not_started(lab, before, _start_hints(lab, model, error), error, done)
+        yield from _not_started(lab, before, _start_hints(lab, model, error), error, results)
     else:
         yield from results
 
@@ -75,17 +79,22 @@ def _started(seconds: float) -> CheckResult:
 
 
 def _not_started(
-    lab: LabFolder, before: Before, hints: tuple[str, ...], error: LearnerError, done: set[str]
+    lab: LabFolder,
+    before: Before,
+    hints: tuple[str, ...],
+    error: LearnerError,
+    results: list[CheckResult],
 ) -> Iterator[CheckResult]:
-    if "starts" not in done:
-        yield result("starts", "The container starts and answers", False, error.what, hints)
-    said = "Not asked: the container does not run."
-    for request in lab.requests:
-        if (check := f"answers-{request.path}") not in done:
-            yield result(check, request.why, False, said, _FIRST)
-    if before.assets and "assets" not in done:
-        yield result("assets", _ASSETS, False, said, _FIRST)
-    yield result("stops", _STOPS, False, said, _FIRST)
+    answers = "does not answer" if isinstance(error, NoAnswerError) else "does not run"
+    said = f"Not asked: the container {answers}."
+    rest = [
+        result("starts", "The container starts and answers", False, error.what, hints),
+        *(result(f"answers-{r.path}", r.why, False, said, _FIRST) for r in lab.requests),
+        *([result("assets", _ASSETS, False, said, _FIRST)] if before.assets else []),
+        result("stops", _STOPS, False, said, _FIRST),
+    ]
+    done = {check.id for check in results}
+    yield from (check for check in rest if check.id not in done)
 
 
 def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
@@ -104,15 +113,20 @@ def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tupl
 
 
 def _asked(
-    container: RunningContainer, request: Request, upstream: str | None, before: Before
+    container: RunningContainer, lab: LabFolder, upstream: str | None, before: Before
 ) -> Iterator[CheckResult]:
-    if request.needs_network and upstream is None:
-        yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
-        return
-    answer = ask(container.address, request.path)
-    yield _answered(request, answer, before.answers.get(request.path))
-    if before.assets and request.same and "html" in before.answers[request.path].content_type:
-        yield _assets(container, answer, before)
+    pages: dict[str, Answer] = {}
+    for request in lab.requests:
+        if request.needs_network and upstream is None:
+            yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
+            continue
+        answer = ask(container.address, request.path)
+        known = before.answers.get(request.path)
+        yield _answered(request, answer, known)
+        if known is not None and before.assets:
+            pages[request.path] = answer
+    if before.assets:
+        yield _assets(container, pages, before)
 
 
 def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
@@ -125,7 +139,7 @@ def _answered(request: Request, answer: Answer, before: Answer | None) -> CheckR
     said = f"{request.path} answered {answer.status}" if answer.status else request.path
     passed = answer.status == request.status and request.contains in answer.text
     message = f"{said}." if passed else f"{said}: {answer.text.strip()[:300] or 'nothing'}"
-    if passed and request.same and before is not None and (differs := difference(answer, before)):
+    if passed and before is not None and (differs := difference(answer, before)):
         passed, message = False, f"{said}, but not as the before image: {differs}."
     return result(f"answers-{request.path}", request.why, passed, message, request.hints)
 
@@ -136,7 +150,8 @@ def difference(answer: Answer, before: Answer) -> str:
         return f"status {answer.status}, not {before.status}"
     if media_type(answer) != media_type(before):
         return f"type {media_type(answer) or 'not said'}, not {media_type(before)}"
-    if answer.digest != before.digest:
+    # A page names the files that it loads, and those by what is in them: they are looked at.
+    if answer.digest != before.digest and not before.is_page:
         return f"another content, of {answer.length} bytes, not {before.length}"
     return ""
 
@@ -150,24 +165,35 @@ def media_type(answer: Answer) -> str:
 _ASSETS = "Everything that the page loads is served"
 
 
-def _assets(container: RunningContainer, page: Answer, before: Before) -> CheckResult:
-    wanted = tuple(dict.fromkeys((*links(page), *before.assets)))
+def _assets(
+    container: RunningContainer, pages: Mapping[str, Answer], before: Before
+) -> CheckResult:
+    wanted = tuple(dict.fromkeys(p for path, page in pages.items() for p in links(page, path)))
+    wrong = "" if wanted else "The page loads nothing; that of the before image does."
     for path in wanted:
         answer = ask(container.address, path)
         known = before.answers.get(path)
-        differs = difference(answer, known) if known else ""
-        if answer.status != HTTPStatus.OK or differs:
-            said = f"{path} answered {answer.status or 'nothing'}"
-            return result("assets", _ASSETS, False, f"{said}{differs and f': {differs}'}.",
-                          _ASSET_HINTS)  # fmt: skip
-    count = f"{len(wanted)} file{'s' if len(wanted) != 1 else ''}"
-    return result("assets", _ASSETS, True, f"{count}, as in the before image.", ())
+        if answer.status != HTTPStatus.OK:
+            wrong = f"{path} answered {answer.status or 'nothing'}."
+        elif known is not None and (differs := difference(answer, known)):
+            wrong = f"{path} is not as in the before image: {differs}."
+        elif answer.is_page:
+            wrong = f"{path} answered with a page, in place of what it should be."
+        if wrong:
+            break
+    count = f"{len(wanted)} file{'s' if len(wanted) != 1 else ''}."
+    return result("assets", _ASSETS, not wrong, wrong or count, _ASSET_HINTS)
 
 
 _STOPS = "It ends when it is asked to"
 
 
-def _stopped(seconds: float | None) -> CheckResult:
+def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
+    signal = str((image.config.get("config") or {}).get("StopSignal") or "").removeprefix("SIG")
+    if signal in ("KILL", "9"):
+        said = "Its stop signal is SIGKILL: it is killed, and not asked."
+        return result("stops", _STOPS, False, said, _STOP_HINTS)
+    seconds = container.stop(_STOP_SECONDS)
     said = f"It did not end within {_STOP_SECONDS:.0f} s of its stop signal, and was killed."
     if seconds is not None:
         said = f"It ended {seconds:.1f} s after its stop signal."

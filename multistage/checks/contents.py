@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from multistage.builds import Build
 from multistage.checks.absent import Copies, find
 from multistage.checks.results import CheckResult, result
-from multistage.images import ImageArchive
+from multistage.images import ImageArchive, final_files
 from multistage.labs import LabFolder
 from multistage.units import megabytes
 
@@ -23,7 +23,7 @@ _USER_HINTS = (
 )
 
 
-def contents(
+def check_contents(
     lab: LabFolder, build: Build, image: ImageArchive, copies: Mapping[str, Copies]
 ) -> Iterator[CheckResult]:
     """Yield the results of all checks of an image's contents.
@@ -36,14 +36,22 @@ def contents(
     """
     # All layers: what a later layer deletes is shipped all the same.
     files = [file for layer in image.layers for file in layer.files]
+    visible = final_files(image)
     for entry in lab.absent:
-        found = find(entry, files, copies.get(entry.id, Copies()), lab.app)
+        path, words = find(entry, files, copies.get(entry.id, Copies()), lab.app)
+        found = f"/{path} is in {_place(path, visible)}{words}." if path else ""
         yield result(
             f"without-{entry.id}", f"The image is without {entry.what}", not found,
             found or "Nothing of it is in the image.", entry.hints,
         )  # fmt: skip
     yield _budget(lab, build)
     yield _user(lab, image)
+
+
+def _place(path: str, visible: Container[str]) -> str:
+    if path in visible:
+        return "the image"
+    return "a layer of the image, where a later layer only hides it"
 
 
 def _budget(lab: LabFolder, build: Build) -> CheckResult:
@@ -61,7 +69,8 @@ def _budget(lab: LabFolder, build: Build) -> CheckResult:
 
 def _user(lab: LabFolder, image: ImageArchive) -> CheckResult:
     user = image.user.partition(":")[0]
+    is_root = user in ("", "root") or (user.isdecimal() and int(user) == 0)
     return result(
-        "nonroot", "The program does not run as root", user not in ("", "0", "root"),
+        "nonroot", "The program does not run as root", not is_root,
         f"It runs as {image.user or 'root'}.", _USER_HINTS, required=lab.nonroot,
     )  # fmt: skip

@@ -40,6 +40,11 @@ class Answer:
     length: int = 0
     digest: str = ""
 
+    @property
+    def is_page(self) -> bool:
+        """Whether it is an HTML page."""
+        return "html" in self.content_type
+
 
 class NoAnswerError(LearnerError):
     """The container runs, and nothing in it answers HTTP on the port that is asked."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 
 from multistage.checks.results import CheckResult, result
 from multistage.dockerfile import Dockerfile, Instruction
 from multistage.images import ImageArchive
 
-# Whole words of a variable's name, between underscores.
-_WORDS = {"PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "SECRETS", "TOKEN", "CREDENTIAL",
-          "CREDENTIALS", "APIKEY"}  # fmt: skip
-_KEYS = re.compile(r"(^|_)(API|ACCESS|PRIVATE|SECRET|DEPLOY|SSH)_KEY(_|$)")
+# Words of a variable's name: in capitals or not, between underscores or where a capital begins.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORDS = {"PASSWORD", "PASSWORDS", "PASSWD", "PASSPHRASE", "PGPASSWORD", "SECRET", "SECRETS",
+          "TOKEN", "TOKENS", "CREDENTIAL", "CREDENTIALS", "APIKEY", "APIKEYS"}  # fmt: skip
+_LAST_WORDS = {"PASS", "PWD", "AUTH"}  # behind another word: PWD alone is the working directory
+_KEYS = {"API", "ACCESS", "PRIVATE", "SECRET", "DEPLOY", "SSH"}
+_PLACES = {"FILE", "PATH", "DIR", "URL", "HOST"}  # where the secret is, not what it is
 _FILES = re.compile(
     r"(^|/)(\.env(\.(?!example|sample|template)[^/]+)?|\.npmrc|\.netrc|\.pypirc|\.git-credentials"
     r"|id_(rsa|dsa|ecdsa|ed25519)|[^/]+\.key|\.aws/credentials|\.docker/config\.json)$"
@@ -22,7 +25,7 @@ _FILES = re.compile(
 _NO_SECRET = re.compile(r"(^|/)(node_modules|usr/share|usr/lib|usr/local/go)/")
 
 
-def secrets(model: Dockerfile, image: ImageArchive) -> CheckResult:
+def check_secrets(model: Dockerfile, image: ImageArchive) -> CheckResult:
     """Return whether nothing is found that looks like a secret."""
     places = (_in_dockerfile(model), _in_config(image), _in_layers(image))
     found = next(chain.from_iterable(places), "")
@@ -38,8 +41,15 @@ def secrets(model: Dockerfile, image: ImageArchive) -> CheckResult:
 
 def looks_secret(name: str) -> bool:
     """Return whether a variable of this name is likely to hold a secret."""
-    upper = name.upper()
-    return bool(_WORDS & set(upper.split("_")) or _KEYS.search(upper))
+    words = [word.upper() for word in _WORD.findall(name)]
+    if not words or words[-1] in _PLACES:
+        return False
+    keys = pairwise(words)
+    return (
+        bool(_WORDS & set(words))
+        or (len(words) > 1 and words[-1] in _LAST_WORDS)
+        or any(kind in _KEYS and key in ("KEY", "KEYS") for kind, key in keys)
+    )
 
 
 def _in_dockerfile(model: Dockerfile) -> Iterator[str]:
@@ -58,26 +68,30 @@ def _given(instruction: Instruction) -> list[str]:
     if instruction.keyword == "ARG":
         return [value.partition("=")[0] for value in values]
     if instruction.keyword == "ENV":
-        return [name for name, value in zip(values[::2], values[1::2], strict=False) if value]
+        pairs = zip(values[::2], values[1::2], strict=False)
+        return [name for name, value in pairs if value.strip("\"'")]
     return []
 
 
 def _in_config(image: ImageArchive) -> Iterator[str]:
     for variable in (image.config.get("config") or {}).get("Env") or []:
-        name = str(variable).partition("=")[0]
-        if looks_secret(name):
+        name, _, value = str(variable).partition("=")
+        if value and looks_secret(name):
             yield f"The image's environment has {name}."
     for entry in image.config.get("history") or []:
         created_by = str(entry.get("created_by") or "") if isinstance(entry, dict) else ""
-        for name in re.findall(r"(\w+)=", _arguments(created_by)):
+        for name in _arguments(created_by):
             if looks_secret(name):
                 yield f"The image's history has the value of {name}."
 
 
-def _arguments(created_by: str) -> str:
+def _arguments(created_by: str) -> list[str]:
     """Return the build arguments that builders write in front of RUN's command: ``|1 A=b``."""
-    head = created_by.removeprefix("RUN ")
-    return head.partition("/bin/sh -c")[0] if head.startswith("|") else ""
+    match = re.match(r"(?:RUN )?\|(\d{1,3}) ", created_by)
+    if match is None:
+        return []
+    found = re.findall(r"(?:^| )(\w+)=(\S?)", created_by[match.end() - 1 :])
+    return [name for name, value in found[: int(match[1])] if value]
 
 
 def _in_layers(image: ImageArchive) -> Iterator[str]:

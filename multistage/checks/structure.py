@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator
 
 from multistage.checks.results import CheckResult, result
-from multistage.dockerfile import Dockerfile, Edge, Instruction
+from multistage.dockerfile import Dockerfile, Edge, Instruction, Stage
 
 _MOVING = ("", "latest")
 _WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
 
 
-def structure(model: Dockerfile) -> Iterator[CheckResult]:
+def check_structure(model: Dockerfile) -> Iterator[CheckResult]:
     """Yield the results of all checks of a Dockerfile's structure, the required one first."""
     yield _multistage(model)
     yield _stage_names(model)
@@ -26,24 +26,39 @@ def structure(model: Dockerfile) -> Iterator[CheckResult]:
 
 
 def _multistage(model: Dockerfile) -> CheckResult:
-    used = model.needed()
-    count, total = len(used), len(model.stages)
-    message = f"The final image is made from {count} stage{'s' if count != 1 else ''}."
-    hints = (
-        "One stage builds, another one ships.",
-        "A second FROM, below the build, starts the runtime stage.",
-        "Below the build write FROM <a small base image>, and there COPY --from=<the first stage>.",
-    )
-    if count == 1 and total > 1:
-        message = f"It has {total} stages, and the last one takes nothing from the others."
-        hints = (
-            "What does the last stage take from the one that builds?",
-            "The last stage builds everything again, or copies from your folder. "
-            "Let it take the artifact from the builder stage.",
-            f"In the last stage: COPY --from={model.stages[0].label} <path there> <path here>",
-        )
-    title = "The image is made in more than one stage"
-    return result("multistage", title, count > 1, message, hints)
+    ships = {stage.index for stage in _chain(model)}
+    builders = [stage for stage in model.needed() if stage.index not in ships]
+    title = "One stage builds, another one ships"
+    if builders:
+        names = ", ".join(stage.label for stage in builders)
+        return result("multistage", title, True, f"The final stage takes from {names}.", ())
+    message, hints = "It has one stage, and that ships.", _ONE_STAGE
+    if len(ships) > 1:
+        message = "The final stage goes on from the one that builds, and so ships all of it."
+    elif len(model.stages) > 1:
+        message = f"It has {len(model.stages)} stages, and the last one takes nothing from another."
+        hints = _NOTHING_TAKEN
+    return result("multistage", title, False, message, hints)
+
+
+_ONE_STAGE = (
+    "What does the image hold that only the build needs?",
+    "A second FROM, below the build, starts the runtime stage.",
+    "Below the build write FROM <a small base image>, and there COPY --from=<the first stage>.",
+)
+_NOTHING_TAKEN = (
+    "What does the last stage take from the one that builds?",
+    "It builds again, or copies from your folder. Let it take the artifact of the builder stage.",
+    "In the last stage: COPY --from=<the first stage> <path there> <path here>",
+)
+
+
+def _chain(model: Dockerfile) -> list[Stage]:
+    """Return the final stage, and the stages that it builds on by FROM."""
+    chain = [model.final]
+    while chain[-1].base_stage is not None:
+        chain.append(model.stages[chain[-1].base_stage])
+    return chain
 
 
 def _copies(model: Dockerfile) -> list[tuple[Edge, str]]:
@@ -98,14 +113,13 @@ def _exec_form(model: Dockerfile) -> CheckResult:
 
 def _shell_form(model: Dockerfile) -> Instruction | None:
     """Return the command of the final image that a shell starts; that of a base is not seen."""
-    chain = [model.final]
-    while chain[-1].base_stage is not None:
-        chain.append(model.stages[chain[-1].base_stage])
-    for keyword in ("ENTRYPOINT", "CMD"):
-        said = [i for s in reversed(chain) for i in s.instructions if i.keyword == keyword]
-        if said and not said[-1].json:
-            return said[-1]
-    return None
+    commands: dict[str, Instruction] = {}
+    for stage in reversed(_chain(model)):
+        own = {i.keyword: i for i in stage.instructions if i.keyword in ("ENTRYPOINT", "CMD")}
+        if "ENTRYPOINT" in own:  # it resets the CMD that was there before it
+            commands.clear()
+        commands |= own
+    return next((said for said in commands.values() if not said.json), None)
 
 
 def trailing_comment(model: Dockerfile) -> int | None:

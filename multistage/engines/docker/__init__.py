@@ -48,11 +48,15 @@ class DockerEngine:
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""
         with connection.faults():
-            if self._buildx:
-                buildx.build(request, report)
-            else:
+            if not self._buildx:
                 classic.build(self._client, request, report)
-            return str(self._client.images.get(request.tag).id)
+                return str(self._client.images.get(request.tag).id)
+            # Another build may take the name over at any moment: the ID is this build's own.
+            built = buildx.build(request, report)
+            try:
+                return str(self._client.images.get(built).id)
+            except ImageNotFound:  # another builder than Docker's own names another digest
+                return str(self._client.images.get(request.tag).id)
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:

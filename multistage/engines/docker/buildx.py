@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 from multistage.advice import is_machine_fault
@@ -30,7 +32,7 @@ _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
 
 
 def build(request: BuildRequest, report: Report) -> None:
-    """Build ``request`` and load the image into the engine under its tag.
+    """Build ``request``, load the image into the engine under its tag, and return its ID.
 
     Raises:
         LearnerError: the build failed; names the Dockerfile's line.
@@ -38,22 +40,27 @@ def build(request: BuildRequest, report: Report) -> None:
         BuildCancelledError: the build is no longer wanted.
     """
     reader, log = ProgressReader(), BuildLog()
-    with _running(command(request)) as process, _ended_by(request.cancelled, process):
-        assert process.stderr is not None  # asked for in _running
-        for event in reader.read(process.stderr):
-            log.add(event)
-            report(event)
-        exit_code = process.wait()
-    request.cancelled.check()
-    if exit_code != 0:
-        raise build_error(request, reader.text, log)
+    with tempfile.TemporaryDirectory(prefix="multistage-") as folder:
+        built = Path(folder) / "image-id"
+        words = command(request, built)
+        with _running(words) as process, _ended_by(request.cancelled, process):
+            assert process.stderr is not None  # asked for in _running
+            for event in reader.read(process.stderr):
+                log.add(event)
+                report(event)
+            exit_code = process.wait()
+        request.cancelled.check()
+        if exit_code != 0:
+            raise build_error(request, reader.text, log)
+        return built.read_text("utf-8").strip()
 
 
-def command(request: BuildRequest) -> list[str]:
-    """Return the command line that builds ``request``."""
+def command(request: BuildRequest, built: Path) -> list[str]:
+    """Return the command line that builds ``request`` and writes the image's ID to ``built``."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
     # An attestation beside the image would be one more "layer" in the archive.
     words += ["--provenance=false", "--tag", request.tag, "--file", str(request.dockerfile)]
+    words += ["--iidfile", str(built)]
     if request.target is not None:
         words += ["--target", request.target]
     if request.no_cache:
