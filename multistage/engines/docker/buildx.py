@@ -6,8 +6,8 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +31,7 @@ _MISSING = re.compile(
 _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
 
 
-def build(request: BuildRequest, report: Report) -> None:
+def build(request: BuildRequest, report: Report) -> str:
     """Build ``request``, load the image into the engine under its tag, and return its ID.
 
     Raises:
