@@ -1,23 +1,21 @@
 """Wrong answers fail their check and are told why; right ones pass, however they are written.
 
 Each is a Dockerfile of its own below ``tests/wrong_answers`` and ``tests/right_answers``, and is
-checked as a learner's is: by the command, on both engines.
+built, run and checked as a learner's is, on both engines.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from multistage.engines import probe
-from multistage.labs import ROOT
+from multistage.checks import CheckResult, build_and_check
+from multistage.engines import Engine, choose, probe
+from multistage.labs import ROOT, find_lab
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +23,6 @@ else:
     import tomli as tomllib
 
 ENGINES = ("docker", "daemonless")
-_SECONDS = 280  # the first build of a Go program on a busy machine takes more than a minute
 
 
 @dataclass(frozen=True)
@@ -54,31 +51,19 @@ def answers(kind: str) -> list[Answer]:
 WRONG, RIGHT = answers("wrong_answers"), answers("right_answers")
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    """Return each engine's name in turn, where this machine has it."""
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Return each engine in turn, where this machine has it."""
     states = {state.name: state for state in probe()}
     if not states[request.param].available:
         pytest.skip(states[request.param].reason)
-    return str(request.param)
+    return choose(str(request.param))
 
 
-def check(answer: Answer, engine: str) -> dict[str, dict[str, Any]]:
+def check(answer: Answer, engine: Engine) -> dict[str, CheckResult]:
     """Return what the lab's checks say of an answer, by the checks' ids."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "multistage", "check", answer.lab, "--json"),
-            *("--file", str(answer.dockerfile), "--engine", engine),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    document = json.loads(done.stdout or "{}")
-    assert "checks" in document, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
-    return {result["id"]: result for result in document["checks"]}
+    report, _built = build_and_check(engine, find_lab(answer.lab), answer.dockerfile)
+    return {result.id: result for result in report.checks}
 
 
 @pytest.mark.parametrize("kind", ["wrong", "right"])
@@ -106,20 +91,20 @@ def test_a_wrong_answer_says_what_is_expected_of_its_check(answer: Answer) -> No
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", WRONG, ids=str)
-def test_a_wrong_answer_fails_its_check_and_says_why(answer: Answer, engine: str) -> None:
+def test_a_wrong_answer_fails_its_check_and_says_why(answer: Answer, engine: Engine) -> None:
     expected, results = answer.expected(), check(answer, engine)
     assert expected["check"] in results, f"only these checks were run: {', '.join(results)}"
     result = results[expected["check"]]
-    if result["message"].startswith("Not checked"):
-        pytest.skip(result["message"])
-    assert not result["passed"], result
-    said = [result["message"], result["hint"], *result.get("hints", ())]
+    if result.message.startswith("Not checked"):
+        pytest.skip(result.message)
+    assert not result.passed, result
+    said = (result.message, *result.hints)
     assert any(expected["phrase"].lower() in line.lower() for line in said), said
 
 
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", RIGHT, ids=str)
-def test_a_right_answer_passes_every_required_check(answer: Answer, engine: str) -> None:
-    failed = [r for r in check(answer, engine).values() if r["required"] and not r["passed"]]
+def test_a_right_answer_passes_every_required_check(answer: Answer, engine: Engine) -> None:
+    failed = [r for r in check(answer, engine).values() if r.required and not r.passed]
     assert failed == []
