@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "takeaways": ("checklist",),
     "figures": (
-        "anatomy", "app_share", "compare_bases", "flow", "intruder", "layer_stack", "programs", "pull_times",
-        "shares", "single_and_multi",
+        "anatomy", "app_share", "compare_bases", "flow", "intruder", "layer_stack", "programs",
+        "pull_times", "shares", "single_and_multi",
     ),
     "lessons": ("Example", "predict", "video"),
     "notebooks": ("Lab", "doctor"),

@@ -10,7 +10,6 @@ from multistage.engines import choose
 from multistage.images import File, final_tree, parts_of, surface
 from multistage.shown import Shown, drawn
 
-
 _STAND_INS_LACK = (
     "Stand-in base images have no package lists and no set-uid programs. Real ones have both."
 )
