@@ -113,18 +113,19 @@ def made_tar(files: Mapping[str, bytes]) -> bytes:
 
 def made_archive(files: Mapping[str, bytes], config: Mapping[str, object] | None = None) -> bytes:
     """Return an image of one layer, as ``docker save`` writes it."""
-    layer = made_tar(files)
-    config = {"rootfs": {"type": "layers", "diff_ids": [_digest(layer)]}, **(config or {})}
+    return made_layers(files, config=config)
+
+
+def made_layers(*layers: Mapping[str, bytes], config: Mapping[str, object] | None = None) -> bytes:
+    """Return an image, as ``docker save`` writes it; its lowest layer comes first."""
+    blobs = [made_tar(files) for files in layers]
+    digests = [_digest(blob) for blob in blobs]
+    config = {"rootfs": {"type": "layers", "diff_ids": digests}, **(config or {})}
     config_data = json.dumps(config).encode()
-    config_name = f"blobs/sha256/{_digest(config_data)[7:]}"
-    manifest = [{"Config": config_name, "Layers": [f"blobs/sha256/{_digest(layer)[7:]}"]}]
-    return made_tar(
-        {
-            f"blobs/sha256/{_digest(layer)[7:]}": layer,
-            config_name: config_data,
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
+    config_name, *names = (f"blobs/sha256/{d[7:]}" for d in (_digest(config_data), *digests))
+    manifest = json.dumps([{"Config": config_name, "Layers": names}]).encode()
+    blobs_by_name = dict(zip(names, blobs, strict=True))
+    return made_tar({**blobs_by_name, config_name: config_data, "manifest.json": manifest})
 
 
 def _digest(data: bytes) -> str:

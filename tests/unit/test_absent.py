@@ -42,7 +42,10 @@ def link(path: str) -> File:
 def found(
     entry: Absent, *files: File, copies: Copies | None = None, context: Path = NOWHERE
 ) -> str:
-    return find(entry, files, copies or Copies(), context)
+    """Return the path of what is found, and the words for how."""
+    path, words = find(entry, files, copies or Copies(), context)
+    assert path or not words
+    return f"{path}{words}"
 
 
 @pytest.mark.parametrize(
@@ -83,10 +86,10 @@ def test_a_path_matches_itself_and_what_is_above_it(folder: str, below: str) -> 
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (plain("usr/local/go/bin/README"), "/usr/local/go/bin/README is in the image."),
-        (program("opt/tools/go"), "/opt/tools/go is in the image."),
-        (program("go"), "/go is in the image."),
-        (link("usr/bin/sh"), "/usr/bin/sh is in the image."),
+        (plain("usr/local/go/bin/README"), "usr/local/go/bin/README"),
+        (program("opt/tools/go"), "opt/tools/go"),
+        (program("go"), "go"),
+        (link("usr/bin/sh"), "usr/bin/sh"),
         (program("bin/go.sh"), ""),
         (program("bin/gofmt"), ""),
         (program("bin/GO"), ""),
@@ -131,7 +134,7 @@ def test_a_program_of_the_before_image_is_found_under_another_name() -> None:
     copies = copies_of(TOOLCHAIN, before)
     assert copies == Copies(programs=frozenset({digest(b"go" * 100)}))
     said = found(TOOLCHAIN, plain("etc/passwd"), plain("data.bin", b"go" * 100), copies=copies)
-    assert said == "/data.bin is in the image: the Go toolchain, under another name."
+    assert said == "data.bin: the Go toolchain, under another name"
     assert found(TOOLCHAIN, plain("etc/passwd"), copies=copies) == ""
 
 
@@ -160,7 +163,7 @@ def test_ten_files_alike_are_no_coincidence() -> None:
     assert len(copies.files) == 20
     assert found(TOOLCHAIN, *files("opt", 9), copies=copies) == ""
     said = found(TOOLCHAIN, *files("opt", 10), copies=copies)
-    assert said == "/opt/0 and 9 more files of the Go toolchain are in the image."
+    assert said == "opt/0, and so are 9 more files of the Go toolchain"
 
 
 @given(st.lists(st.sampled_from(["", "usr/local/go/bin/x", "bin/go", "a"]), max_size=4),
@@ -199,9 +202,9 @@ def context(tmp_path: Path) -> Path:
 
 def test_a_file_of_the_build_context_is_found_under_any_name(context: Path) -> None:
     said = found(SOURCE, plain("tmp/x", b"package main\n"), context=context)
-    assert said == "/tmp/x is in the image, and is main.go of your folder."
+    assert said == "tmp/x, and is main.go of your folder"
     said = found(SOURCE, plain("html/s.css", b"p {}\n"), context=context)
-    assert said == "/html/s.css is in the image, and is src/style.css of your folder."
+    assert said == "html/s.css, and is src/style.css of your folder"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_an_image_without_files_lacks_everything(context: Path) -> None:
 
 
 def lacks(lab: LabFolder, *files: File) -> set[str]:
-    return {entry.id for entry in lab.absent if find(entry, files, Copies(), lab.app)}
+    return {entry.id for entry in lab.absent if found(entry, *files, context=lab.app)}
 
 
 @pytest.mark.parametrize(

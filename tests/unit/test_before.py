@@ -18,7 +18,7 @@ from multistage.engines import BuildRequest, Report, ignore
 from multistage.errors import LearnerError, MachineError, NotPossibleHereError
 from multistage.labs import LabFolder, read_lab
 from tests.unit.made import LAB_TOML, MadeContainer, MadeEngine, write_lab
-from tests.unit.test_checks import PAGE, SITE, serving
+from tests.unit.test_checks import HTML, PAGE, SITE, serving
 
 TOML = LAB_TOML.replace("status = 200", "status = 200\nsame = true")
 
@@ -130,8 +130,11 @@ def test_another_format_of_the_file_is_looked_at_anew(
         b"", b"\xff\xfe", b"{", b"[]", b"3", b"null", b'"x"', b"{}", b'{"answers": {}}',
         b'{"answers": [], "assets": [], "copies": {}}',
         b'{"answers": {"/": {"surprise": 1}}, "assets": [], "copies": {}}',
+        b"[" * 100_000,
         b'{"answers": {"/": 3}, "assets": [], "copies": {}}',
         b'{"answers": {}, "assets": 3, "copies": {}}',
+        b'{"answers": {}, "assets": [], "copies": {}}',
+        b'{"answers": {"/": {"status": 200, "text": ""}}, "assets": ["/x"], "copies": {}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {}}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {"programs": [[]], "files": []}}}',
     ],
@@ -166,6 +169,13 @@ def test_a_folder_in_the_place_of_the_file_is_no_fault(look: Look, folder: Path)
     assert [left.name for left in folder.iterdir()] == [file.name]
 
 
+def test_a_file_in_the_place_of_the_folder_is_no_fault(look: Look, folder: Path) -> None:
+    folder.parent.parent.mkdir()
+    folder.parent.write_text("a file", "utf-8")
+    assert look()[0].answers
+    assert folder.parent.read_text("utf-8") == "a file"
+
+
 def test_a_disk_that_takes_nothing_is_no_fault(
     look: Look, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +192,29 @@ def test_where_no_container_runs_files_are_known_all_the_same(look: Look) -> Non
     found, _ = look(fails=NotPossibleHereError("Not here."))
     assert (found.answers, found.assets) == ({}, ())
     assert found.copies["toolchain"] != Copies()
+
+
+def test_what_was_not_possible_once_is_tried_again(lab: LabFolder, folder: Path) -> None:
+    with serving(SITE) as served:
+        engine = Engine({}, served.container, fails=NotPossibleHereError("Not here."))
+        assert not look_at_before(engine, lab).answers
+        assert not folder.exists()
+        engine.fails = None
+        assert look_at_before(engine, lab).answers
+
+
+@pytest.mark.parametrize("answer", [(500, HTML, PAGE), (200, HTML, "good bye")])
+def test_a_before_image_that_answers_wrong_is_no_fault_of_the_learner(
+    lab: LabFolder, folder: Path, answer: tuple[int, str, str]
+) -> None:
+    said = f"answers / with {answer[0]}, not as the lab says"
+    with (
+        serving({**SITE, "/": answer}) as served,
+        pytest.raises(MachineError, match=said) as raised,
+    ):
+        look_at_before(Engine({}, served.container), lab)
+    assert "git diff" in raised.value.mend
+    assert not folder.exists()
 
 
 class Refuses(Engine):
@@ -250,6 +283,8 @@ def page(text: str, kind: str = "text/html") -> list[str]:
         ("<script>hello()</script><img><img src><img src=''>", []),
         ('<link rel="icon" href="/"><script src="">', []),
         ('<!-- <script src="/a.js"> -->', []),
+        ('<script src="http://["></script><script src="/a.js">', ["/a.js"]),
+        ('<img src="//[::1"><img src="http://[x]/a.js"><img src="http://page:x/a.js">', []),
         ('<script src="/a.js"', []),
         ("<p>hello", []),
         ("", []),
@@ -261,6 +296,19 @@ def test_a_page_loads_scripts_styles_and_pictures_of_its_own_server(
     assert page(text) == expected
 
 
+def test_a_declaration_that_means_nothing_is_passed_over() -> None:
+    assert page('<script src="/a.js"></script><![foo[x]]>') == ["/a.js"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("/", "/a.js"), ("/b/", "/b/a.js"), ("/b", "/a.js"), ("/b/?c=/", "/b/a.js")],
+)
+def test_what_a_page_loads_is_found_from_the_page_on(path: str, expected: str) -> None:
+    answer = Answer(200, f'<script src="a.js"></script><img src="{path}">', "text/html")
+    assert list(links(answer, path))[:1] == [expected]
+
+
 def test_what_is_no_html_loads_nothing() -> None:
     script = '<script src="/a.js">'
     assert page(script, "text/plain") == []
@@ -269,7 +317,8 @@ def test_what_is_no_html_loads_nothing() -> None:
 
 
 @given(st.lists(st.sampled_from(["<", ">", "script", "img", " src=", "'", '"', "/a", "&", "<!--",
-                                 "</", "?", "=", "\0", "é"])).map("".join))  # fmt: skip
+                                 "</", "?", "=", "\0", "é", "<![", "]", "-", "http:", "//", ":",
+                                 "0", "[", ";", "#"])).map("".join))  # fmt: skip
 def test_a_malformed_page_is_read_as_far_as_it_goes(text: str) -> None:
     assert all(path.startswith("/") for path in page(text))
 

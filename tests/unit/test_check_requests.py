@@ -194,6 +194,7 @@ def _say_hello(listener: socket.socket) -> None:
         ("exec /server: no such file or directory", "CGO_ENABLED=0"),
         ('exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown', "brackets"),
         ('exec: "/server": is a directory: unknown: permission denied', "the file itself"),
+        ("exec /server: exec format error", "GOOS=linux"),
         ("unable to find user nonroot: no matching entries in passwd file", "number"),
         ("/docker-entrypoint.sh: exec: line 7: npm: not found", "ENTRYPOINT and CMD"),
     ],

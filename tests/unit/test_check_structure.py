@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.checks import CheckResult
-from multistage.checks.structure import structure
+from multistage.checks.structure import check_structure, trailing_comment
 from multistage.dockerfile import DockerfileError, parse
 
 BUILD = "FROM golang:1.27 AS build\nRUN go build -o /server\n"
 
 
 def judged(text: str) -> dict[str, CheckResult]:
-    found = list(structure(parse(text)))
+    found = list(check_structure(parse(text)))
     assert [check.id for check in found] == [
         "multistage", "stage-names", "copies-by-name", "exec-form", "pinned-tags", "stages-needed",
     ]  # fmt: skip
@@ -29,18 +29,22 @@ def judged(text: str) -> dict[str, CheckResult]:
 @pytest.mark.parametrize(
     ("text", "passed", "said"),
     [
-        ("FROM a:1\n", False, "from 1 stage."),
-        (f"{BUILD}FROM scratch\nCOPY --from=build /server /\n", True, "from 2 stages."),
-        (f"{BUILD}FROM scratch\nCOPY --from=0 /server /\n", True, "from 2 stages."),
-        ("from a:1 as b\nfrom scratch\ncopy --from=b /x /\n", True, "from 2 stages."),
+        ("FROM a:1\n", False, "It has one stage, and that ships."),
+        (f"{BUILD}FROM scratch\nCOPY --from=build /server /\n", True, "takes from build."),
+        (f"{BUILD}FROM scratch\nCOPY --from=0 /server /\n", True, "takes from build."),
+        ("from a:1 as b\nfrom scratch\ncopy --from=b /x /\n", True, "takes from b."),
         (f"{BUILD}FROM b:1\nCOPY . .\n", False, "It has 2 stages, and the last one takes nothing"),
-        ("FROM a:1 AS b\nFROM b AS c\nFROM d:1\nCOPY --from=c /x /\n", True, "from 3 stages."),
-        (f"{BUILD}FROM b:1\nRUN --mount=from=build,target=/b cp /b/server /\n", True, "2 stages"),
+        ("FROM a:1 AS b\nFROM b AS c\nFROM d:1\nCOPY --from=c /x /\n", True, "takes from b, c."),
+        (f"{BUILD}FROM b:1\nRUN --mount=from=build,target=/b cp /b/s /\n", True, "from build."),
         (f"{BUILD}FROM b:1\nCOPY --from=nginx:alpine /x /\n", False, "takes nothing"),
-        ("FROM a:1\nCOPY --from=b:1 /x /\n", False, "from 1 stage."),
-        ("ARG V=1\nFROM a:${V} AS x\nFROM scratch\nCOPY --from=x /x /\n", True, "2 stages"),
+        ("FROM a:1\nRUN x\nFROM b:1\nCOPY --from=0 /x /\n", True, "takes from 0."),
+        ("FROM a:1\nCOPY --from=b:1 /x /\n", False, "It has one stage, and that ships."),
+        ("ARG V=1\nFROM a:${V} AS x\nFROM scratch\nCOPY --from=x /x /\n", True, "takes from x."),
         (f"{BUILD}FROM build AS t\nRUN go test\nFROM scratch\nCOPY --from=build /server /\n", True,
-         "from 2 stages."),
+         "takes from build."),
+        (f'{BUILD}FROM build\nCMD ["/server"]\n', False, "goes on from the one that builds"),
+        ("FROM a:1 AS b\nRUN x\nFROM b AS c\nFROM c\n", False, "goes on from the one that builds"),
+        ("FROM a:1 AS b\nFROM c:1 AS d\nFROM d\nCOPY --from=b /x /\n", True, "takes from b."),
     ],
 )  # fmt: skip
 def test_a_dockerfile_is_multistage_when_its_final_image_needs_another_stage(
@@ -50,10 +54,11 @@ def test_a_dockerfile_is_multistage_when_its_final_image_needs_another_stage(
     assert (found.passed, said in found.message) == (passed, True), found.message
 
 
-def test_the_line_to_write_names_the_stage_that_builds() -> None:
-    assert "COPY --from=build " in judged(f"{BUILD}FROM b:1\nCOPY . .\n")["multistage"].hints[-1]
-    nameless = judged("FROM a:1\nRUN make\nFROM b:1\nCOPY . .\n")["multistage"]
-    assert "COPY --from=0 " in nameless.hints[-1]
+def test_who_has_a_second_stage_is_not_told_to_write_one() -> None:
+    [one, two] = [judged(text)["multistage"] for text in (BUILD, f"{BUILD}FROM b:1\nCOPY . .\n")]
+    assert "write FROM " in one.hints[-1]
+    assert "FROM " not in two.hints[-1]
+    assert "COPY --from=" in two.hints[-1]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_hints_for_names_quote_the_learners_own_lines() -> None:
     found = judged("FROM a:1\nFROM scratch\nCOPY --from=0 /x /\n")
     assert found["stage-names"].message == "The stage of line 1 has none."
     assert found["stage-names"].hints[-1] == "Line 1: FROM a:1 AS build"
-    assert found["copies-by-name"].message == "Line 3 copies from stage number 0."
+    assert found["copies-by-name"].message == "Line 3 has --from=0, a stage's number."
     named = judged(f"{BUILD}FROM scratch\nCOPY --from=0 /server /\n")["copies-by-name"]
     assert named.hints[-1] == "COPY --from=build …"
 
@@ -110,6 +115,8 @@ def test_hints_for_names_quote_the_learners_own_lines() -> None:
         ('FROM a:1\nONBUILD CMD x\nCMD ["y"]\n', 0),
         ('FROM a:1\nRUN x\nCMD ["y"]\n', 0),
         ('FROM a:1\nCMD [ "y" , \\\n  "z" ]\n', 0),
+        ('FROM a:1 AS b\nCMD x\nFROM b\nENTRYPOINT ["y"]\n', 0),
+        ('FROM a:1 AS b\nENTRYPOINT x\nFROM b\nCMD ["y"]\n', 2),
     ],
 )
 def test_shell_form_is_found_where_the_final_image_has_its_command_from(
@@ -119,6 +126,28 @@ def test_shell_form_is_found_where_the_final_image_has_its_command_from(
     assert found.passed is (line == 0)
     if line:
         assert found.message == f"Line {line} has a shell start the program."
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("FROM a:1\nUSER 65532 # nobody\n", 2),
+        ("FROM a:1\nWORKDIR /app\t# here\n", 2),
+        ("FROM a:1\nSTOPSIGNAL SIGTERM # asks\n", 2),
+        ("FROM a:1\nCMD x \\\n  # between\n  y # behind\n", 2),
+        ("FROM a:1\nRUN x\nuser 1 #\nCMD y #\n", 3),
+        ('FROM a:1\n# starts it\nENTRYPOINT ["/x"]\n', None),
+        ('FROM a:1\nENTRYPOINT ["/x", " #1"]\n', None),
+        ('FROM a:1\nENTRYPOINT ["/x"] # BuildKit reads the array alone\n', None),
+        ("FROM a:1\nUSER a#b\n", None),
+        ("FROM a:1\nRUN x # a comment of the shell\nCOPY a # /b/\n", None),
+        ("FROM a:1 AS b\nUSER 1 # there\nFROM c:1\nCOPY --from=b /x /\n", None),
+    ],
+)
+def test_a_comment_behind_an_instruction_that_takes_its_whole_line_is_found(
+    text: str, line: int | None
+) -> None:
+    assert trailing_comment(parse(text)) == line
 
 
 @pytest.mark.parametrize(

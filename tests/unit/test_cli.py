@@ -353,11 +353,11 @@ def test_a_failed_check_is_exit_code_1_and_still_one_json_object(
 def test_a_failed_check_shows_its_hint(capsys: Captured) -> None:
     assert main(["check", "go"]) == 1
     shown = capsys.readouterr().out
-    assert "✗ The image is made in more than one stage." in shown
-    assert "    Hint: One stage builds, another one ships." in shown
+    assert "✗ One stage builds, another one ships. It has one stage, and that ships." in shown
+    assert "    Hint: What does the image hold that only the build needs?" in shown
     assert "A second FROM" not in shown
     assert "4 of 8 required checks passed." in shown
-    assert shown.endswith("More hints: --hints 2\n")
+    assert shown.endswith("More hints: multistage check go --hints 2\n")
 
 
 @pytest.mark.usefixtures("lab", "engine")

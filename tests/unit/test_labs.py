@@ -94,6 +94,12 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         LAB_TOML.replace("status = 200", ""),
         LAB_TOML.replace("status = 200", "status = 200\nsurprise = 1"),
         LAB_TOML + 'also = "unknown"\n',
+        LAB_TOML.replace('paths = ["usr/local/go"]', 'paths = "usr/local/go"'),
+        LAB_TOML.replace('hints = ["The last FROM decides what ships."]', 'hints = "one"'),
+        LAB_TOML.replace('what = "the Go toolchain"', 'what = ["the Go toolchain"]'),
+        LAB_TOML.replace("unpacked_size = 1_000", 'unpacked_size = "1 MB"'),
+        LAB_TOML.replace("status = 200", 'status = "200"'),
+        LAB_TOML.replace("minutes = 20", "minutes = 20.5"),
     ],
     ids=[
         "no TOML",
@@ -104,6 +110,12 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         "request without status",
         "request with an unknown key",
         "absent with an unknown key",
+        "text for a list of paths",
+        "text for a list of hints",
+        "a list for text",
+        "budget is text",
+        "status is text",
+        "minutes are no whole number",
     ],
 )
 def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:

@@ -135,7 +135,8 @@ def test_step_names_tell_stage_number_and_total(
 
 def test_the_command_line_carries_target_secrets_and_arguments() -> None:
     words = command(
-        request(target="builder", secrets=("id=a,src=b",), build_args={"X": "1"}, no_cache=True)
+        request(target="builder", secrets=("id=a,src=b",), build_args={"X": "1"}, no_cache=True),
+        Path("built"),
     )
     assert words[:3] == ["docker", "buildx", "build"]
     assert words[-1] == "context"

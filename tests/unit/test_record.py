@@ -13,6 +13,7 @@ import pytest
 from multistage import engines, labs, notebooks, record
 from multistage.checks import CheckReport, CheckResult
 from multistage.cli import main
+from multistage.errors import NotPossibleHereError
 from multistage.files import locked
 from multistage.labs import LabFolder, read_lab
 from multistage.recorded import Record
@@ -44,7 +45,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabFolder:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
-    made = MadeEngine({"server": b"x" * 700}, MadeContainer("", ended=1, log="no page"))
+    before = MadeEngine({"server": b"x" * 700}, fails=NotPossibleHereError("Nothing runs here."))
+    log = MadeContainer("", ended=1, log="no page")
+    made = MadeEngine({"server": b"x" * 700}, log, before=before)
     monkeypatch.setattr(engines, "choose", lambda _name=None: made)
     monkeypatch.setattr(notebooks, "choose", lambda _name=None: made)
     return made
@@ -282,7 +285,7 @@ def test_where_nothing_can_be_written_the_result_is_shown_with_one_note(
     monkeypatch.setenv("MULTISTAGE_PROGRESS", str(tmp_path / "file" / "progress.json"))
     assert main(["check", "go"]) == 1
     captured = capsys.readouterr()
-    assert "Not there yet." in captured.out
+    assert "of 8 required checks passed." in captured.out
     assert captured.err.count("not recorded") == 1
     assert main(["labs"]) == 0
     assert "not recorded" in str(notebooks.Lab("go").check())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.checks import CheckResult
-from multistage.checks.secrets import looks_secret, secrets
+from multistage.checks.secrets import check_secrets, looks_secret
 from multistage.dockerfile import DockerfileError, parse
 from multistage.images import File, ImageArchive
 from multistage.images.layers import MeasuredLayer
@@ -23,7 +23,7 @@ def image(*paths: str, size: int = 5, **config: Any) -> ImageArchive:
 
 
 def judged(text: str = PLAIN, archive: ImageArchive | None = None) -> CheckResult:
-    found = secrets(parse(text), archive or image())
+    found = check_secrets(parse(text), archive or image())
     assert (found.id, found.required) == ("secrets", True)
     assert len(found.hints) == (0 if found.passed else 3)
     return found
@@ -36,7 +36,8 @@ def judged(text: str = PLAIN, archive: ImageArchive | None = None) -> CheckResul
         "CLIENT_SECRET", "SECRET_KEY", "TOKEN", "NPM_TOKEN", "GITHUB_TOKEN", "Token", "TOKEN_2",
         "API_KEY", "APIKEY", "OPENAI_API_KEY", "API_KEY_PROD", "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY", "PRIVATE_KEY", "SSH_KEY", "SSH_PRIVATE_KEY", "DEPLOY_KEY",
-        "CREDENTIALS", "GCP_CREDENTIAL",
+        "CREDENTIALS", "GCP_CREDENTIAL", "API_KEYS", "AUTH_TOKENS", "PGPASSWORD", "DB_PASS",
+        "DB_PWD", "NPM_AUTH", "githubToken", "dbPassword", "apiKey", "SSHPrivateKey",
     ],
 )  # fmt: skip
 def test_a_name_of_a_secret_is_one(name: str) -> None:
@@ -52,7 +53,8 @@ def test_a_name_of_a_secret_is_one(name: str) -> None:
         "OKAPI_KEY", "TOKENIZERS", "TOKENIZERS_PARALLELISM", "KEYBOARD", "KEY", "KEYS", "GPG_KEY",
         "PUBLIC_KEY", "SECRETARY", "PASS", "COMPASS", "PATH", "NODE_ENV", "CGO_ENABLED", "GOFLAGS",
         "ZONEINFO", "PORT", "NGINX_VERSION", "PKG_RELEASE", "NODE_VERSION", "YARN_VERSION",
-        "SOURCE_DATE_EPOCH", "TARGETARCH", "_",
+        "SOURCE_DATE_EPOCH", "TARGETARCH", "_", "PWD", "AUTH", "TOKEN_FILE", "SECRET_PATH",
+        "POSTGRES_PASSWORD_FILE", "SECRETS_DIR", "TOKEN_URL", "tokenFile", "Tokenizer",
     ],
 )  # fmt: skip
 def test_a_name_that_only_sounds_like_a_secret_is_none(name: str) -> None:
@@ -75,6 +77,8 @@ def test_any_name_is_judged(name: str) -> None:
         ("from scratch\nenv token=x\n", 2),
         ("FROM scratch\nENV TOKEN=$OTHER\n", 2),
         ("FROM scratch\nENV TOKEN=\n", 0),
+        ('FROM scratch\nENV TOKEN=""\n', 0),
+        ("FROM scratch\nENV TOKEN='' API_KEY=x\n", 2),
         ("FROM scratch\nENV A=TOKEN\n", 0),
         ("FROM scratch\nLABEL TOKEN=x\n", 0),
         ("FROM a:1\nRUN --mount=type=secret,id=token TOKEN=$(cat /run/secrets/token) x\n", 0),
@@ -93,7 +97,8 @@ def test_the_environment_that_the_image_has_is_read_whoever_set_it() -> None:
     found = judged(archive=image(config={"Env": ["PATH=/bin", "NPM_TOKEN=abc"]}))
     assert found.message == "The image's environment has NPM_TOKEN."
     assert "abc" not in found.message
-    assert judged(archive=image(config={"Env": ["PATH=/secret/token", "GPG_KEY=1"]})).passed
+    for harmless in (["PATH=/secret/token", "GPG_KEY=1"], ["TOKEN="], ["TOKEN"]):
+        assert judged(archive=image(config={"Env": harmless})).passed
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,10 @@ def test_the_environment_that_the_image_has_is_read_whoever_set_it() -> None:
         ("RUN |1 NPM_TOKEN=abc /bin/sh -c npm ci # buildkit", False),
         ("|1 NPM_TOKEN=abc /bin/sh -c npm ci", False),
         ("|2 VERSION=1 NPM_TOKEN=a b c /bin/sh -c npm ci", False),
-        ("RUN |2 NPM_TOKEN= VERSION=1 /bin/sh -c npm ci # buildkit", False),
+        ("RUN |2 VERSION= NPM_TOKEN=abc /bin/sh -c npm ci # buildkit", False),
+        ("RUN |2 NPM_TOKEN= VERSION=1 /bin/sh -c npm ci # buildkit", True),  # declared, not given
+        ("RUN |1 VERSION=1 /bin/bash -c TOKEN=$(cat /run/secrets/t) npm ci", True),
+        ("RUN |1 VERSION=1 /bin/ash -eo pipefail -c TOKEN=x npm ci", True),
         ("RUN |1 VERSION=1 /bin/sh -c npm ci # buildkit", True),
         ("RUN |1 VERSION=1 /bin/sh -c TOKEN=$(cat /run/secrets/t) npm ci # buildkit", True),
         ("RUN /bin/sh -c TOKEN=$(cat /run/secrets/t) npm ci # buildkit", True),
@@ -177,7 +185,7 @@ def test_whatever_an_image_says_is_judged(
 ) -> None:
     entries: list[Any] = [{"created_by": f"RUN |1 {line}"} for line in history]
     archive = image(*paths, config={"Env": env}, history=[*entries, None, "x"])
-    assert secrets(parse(PLAIN), archive).passed in (True, False)
+    assert check_secrets(parse(PLAIN), archive).passed in (True, False)
 
 
 @given(st.text())
@@ -186,4 +194,4 @@ def test_whatever_a_dockerfile_declares_is_judged(text: str) -> None:
         model = parse(f"FROM scratch\nARG {text}\nENV {text}\n")
     except DockerfileError:
         return
-    assert secrets(model, image()).passed in (True, False)
+    assert check_secrets(model, image()).passed in (True, False)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from multistage.checks import CheckReport
 from multistage.engines import BuildRequest, Cancellation, Report, ignore
-from multistage.errors import LearnerError
+from multistage.errors import CourseError, LearnerError, NotPossibleHereError
 from multistage.labs import LabFolder, read_lab
+from multistage.watch import rounds as rounds_module
 from multistage.watch.feedback import (
     Building,
     Built,
@@ -45,12 +47,21 @@ def lab(tmp_path: Path) -> LabFolder:
     return lab
 
 
+@dataclass
+class Engine(MadeEngine):
+    """An engine that builds and runs nothing: what a container answers is not a round's matter."""
+
+    fails: CourseError | None = field(
+        default_factory=lambda: NotPossibleHereError("Nothing runs here.")
+    )
+
+
 def made_linter(_lab: LabFolder, _cancelled: Cancellation) -> Lint:
     return Lint("made", (Remark(2, "M1", "info", "Made up"),))
 
 
 def one_round(
-    lab: LabFolder, engine: MadeEngine, save: Save | None = None, rounds: Rounds | None = None
+    lab: LabFolder, engine: Engine, save: Save | None = None, rounds: Rounds | None = None
 ) -> list[Feedback]:
     rounds = rounds or Rounds(lab, engine, [made_linter])
     return list(rounds.round(save or Save(), Cancellation()))
@@ -61,11 +72,11 @@ def kinds(feedback: list[Feedback]) -> list[type[Feedback]]:
 
 
 def test_a_round_says_everything_in_order(lab: LabFolder) -> None:
-    assert kinds(one_round(lab, MadeEngine())) == WHOLE_ROUND
+    assert kinds(one_round(lab, Engine())) == WHOLE_ROUND
 
 
 def test_what_is_said_first_does_not_wait_for_the_build(lab: LabFolder) -> None:
-    engine = MadeEngine()
+    engine = Engine()
     said = []
     for feedback in Rounds(lab, engine, [made_linter]).round(Save(), Cancellation()):
         said.append(type(feedback))
@@ -76,7 +87,7 @@ def test_what_is_said_first_does_not_wait_for_the_build(lab: LabFolder) -> None:
 
 def test_a_dockerfile_that_cannot_be_read_is_said_by_line_and_not_built(lab: LabFolder) -> None:
     lab.dockerfile.write_text("FROM scratch\nCOPPY a b\n", "utf-8")
-    engine = MadeEngine()
+    engine = Engine()
     feedback = one_round(lab, engine)
     assert kinds(feedback) == [Save, Model, Waiting]
     assert isinstance(feedback[1], Model)
@@ -87,7 +98,7 @@ def test_a_dockerfile_that_cannot_be_read_is_said_by_line_and_not_built(lab: Lab
 
 def test_a_misspelt_stage_is_said_by_line_beside_the_graph_and_not_built(lab: LabFolder) -> None:
     lab.dockerfile.write_text(TWO_STAGES.replace("--from=build ", "--from=biuld "), "utf-8")
-    engine = MadeEngine()
+    engine = Engine()
     feedback = one_round(lab, engine)
     assert kinds(feedback) == [Save, Model, Graph, Lint, Waiting]
     assert isinstance(feedback[1], Model)
@@ -98,7 +109,7 @@ def test_a_misspelt_stage_is_said_by_line_beside_the_graph_and_not_built(lab: La
 
 def test_a_dockerfile_that_is_gone_is_said(lab: LabFolder) -> None:
     lab.dockerfile.unlink()
-    feedback = one_round(lab, MadeEngine())
+    feedback = one_round(lab, Engine())
     assert isinstance(feedback[1], Model)
     assert "There is no file" in feedback[1].faults[0].what
 
@@ -106,7 +117,7 @@ def test_a_dockerfile_that_is_gone_is_said(lab: LabFolder) -> None:
 def test_a_dockerfile_that_is_a_folder_is_said(lab: LabFolder) -> None:
     lab.dockerfile.unlink()
     lab.dockerfile.mkdir()
-    assert kinds(one_round(lab, MadeEngine())) == [Save, Model, Waiting]
+    assert kinds(one_round(lab, Engine())) == [Save, Model, Waiting]
 
 
 def test_a_dockerfile_that_must_not_be_read_is_said(
@@ -116,13 +127,13 @@ def test_a_dockerfile_that_must_not_be_read_is_said(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refused)
-    feedback = one_round(lab, MadeEngine())
+    feedback = one_round(lab, Engine())
     assert isinstance(feedback[1], Model)
     assert "cannot be read: Permission denied" in feedback[1].faults[0].what
 
 
 @dataclass
-class FailingEngine(MadeEngine):
+class FailingEngine(Engine):
     """An engine on which no build succeeds."""
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
@@ -136,12 +147,16 @@ def test_a_build_that_fails_ends_the_round_with_its_error(lab: LabFolder) -> Non
     assert "It does not build." in str(feedback[-2].error)
 
 
-def built_tags(engine: MadeEngine) -> list[str]:
+def built_tags(engine: Engine) -> list[str]:
     return [request.tag.rpartition(":")[2] for request in engine.built]
 
 
-def test_before_is_built_once_and_again_when_the_context_changed(lab: LabFolder) -> None:
-    engine = MadeEngine()
+def test_before_is_measured_once_and_again_when_the_context_changed(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Checks build it too, each time: from the cache, where nothing changed.
+    monkeypatch.setattr(rounds_module, "check_lab", lambda *_: CheckReport("made", ()))
+    engine = Engine()
     rounds = Rounds(lab, engine)
     one_round(lab, engine, rounds=rounds)
     one_round(lab, engine, Save(("Dockerfile",)), rounds)
@@ -165,7 +180,7 @@ def test_the_change_since_the_save_before_is_said(sizes: tuple[int, int], words:
 
 
 def test_each_round_is_compared_with_the_one_before(lab: LabFolder) -> None:
-    engine = MadeEngine({"a": b"12345"})
+    engine = Engine({"a": b"12345"})
     rounds = Rounds(lab, engine)
     one_round(lab, engine, rounds=rounds)
     engine.files = {"a": b"12"}
@@ -175,7 +190,7 @@ def test_each_round_is_compared_with_the_one_before(lab: LabFolder) -> None:
 
 
 @dataclass
-class SlowEngine(MadeEngine):
+class SlowEngine(Engine):
     """An engine whose first build takes until it is cancelled, and a moment more."""
 
     slow: int = 1
@@ -204,7 +219,7 @@ class SlowEngine(MadeEngine):
 class Session:
     """A watch whose saves are made by hand."""
 
-    def __init__(self, lab: LabFolder, engine: MadeEngine) -> None:
+    def __init__(self, lab: LabFolder, engine: Engine) -> None:
         self._saves: queue.Queue[Save | None] = queue.Queue()
         self.said: list[Feedback] = []
         self._round_over = threading.Semaphore(0)
@@ -274,7 +289,7 @@ def test_the_first_feedback_does_not_wait_for_the_end_of_the_cancelled_build(
 
 
 def test_of_many_saves_the_last_one_is_built(lab: LabFolder) -> None:
-    session = Session(lab, MadeEngine())
+    session = Session(lab, Engine())
     for number in range(100):
         session.save(str(number))
     wait_for(lambda: Save(("99",)) in session.said and session.said[-1] == Waiting())
@@ -298,7 +313,7 @@ def test_a_stop_ends_what_runs(lab: LabFolder) -> None:
 
 def test_wrong_then_right(lab: LabFolder) -> None:
     lab.dockerfile.write_text("FORM scratch\n", "utf-8")
-    session = Session(lab, MadeEngine())
+    session = Session(lab, Engine())
     session.save()
     session.round_over()
     assert kinds(session.said) == [Save, Model, Waiting]

@@ -97,7 +97,7 @@ WORDS = (
     "733 MB less than at the save before",
     "The Dockerfile builds",
     "Copy less.",
-    "1 of 2 checks passed.",
+    "1 of 2 required checks passed.",
     "106 times smaller",
     "7 MB",
 )
@@ -110,6 +110,37 @@ def test_both_views_say_everything_of_a_round(
     feedback = round_with(PASSED, FAILED)
     assert word in on_terminal(lab, feedback, monkeypatch)
     assert word in as_html(lab, feedback)
+
+
+def test_both_views_give_one_hint_and_the_next_to_who_asks(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiers = CheckResult("a", "It is", True, False, "No.", ("<Nudge>", "<Idea>", "<Line>"))
+    feedback = round_with(tiers, FAILED)
+    said = on_terminal(lab, feedback, monkeypatch)
+    assert "Hint: <Nudge>" in said
+    assert "<Idea>" not in said
+    assert "More hints: multistage check made --hints 2" in said
+    page = as_html(lab, feedback)
+    folded = "<details><summary>Another hint</summary>"
+    assert (
+        f"✗ It is. No.<div>Hint: &lt;Nudge&gt;</div>{folded}&lt;Idea&gt;"
+        f"{folded}&lt;Line&gt;</details></details>"
+    ) in page
+    assert page.count("Another hint") == 2
+
+
+def test_a_stretch_is_told_from_what_is_required_and_the_required_come_first(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch = CheckResult("b", "It is fine", False, False, "No.", ("Try.",))
+    feedback = round_with(PASSED, FAILED, stretch)
+    said, page = on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)
+    for shown in (said, page):
+        assert shown.index("✗ The image is small") < shown.index("○ It is fine")
+        assert "1 of 2 required checks passed." in shown
+    assert "(a stretch)" in said
+    assert "✓ 1 of 1 required checks passed." in as_html(lab, round_with(PASSED, stretch))
 
 
 def test_both_views_name_the_line_of_a_fault(
