@@ -16,6 +16,7 @@ from multistage.engines import RunningContainer
 from multistage.errors import LearnerError
 
 _START_SECONDS = 30.0  # how long a container may take until it answers
+_FIRST_PATIENCE = 1.0  # for the first answer: it grows by what the wait has taken
 _ANSWER_SECONDS = 15.0
 _ANSWER_BYTES = 1 << 20
 _PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
@@ -60,15 +61,19 @@ def wait_until_it_answers(
         LearnerError: it ended; with its log.
     """
     deadline = clock() + _START_SECONDS
-    while clock() < deadline:
+    while True:
         exit_code = container.exit_code()
         if exit_code is not None:
             raise LearnerError(
                 f"The container ended with exit code {exit_code}{_last_words(container)}",
                 mend=start_hint(container.logs()),
             )
-        address = container.address
-        if address and ask(address, "/").status:
+        left = deadline - clock()
+        if left <= 0:
+            break
+        # A short time at first, to see soon that it ended; then longer, for one that is slow.
+        patience = min(left, _FIRST_PATIENCE + _START_SECONDS - left)
+        if (address := container.address) and ask(address, "/", patience).status:
             return
         time.sleep(0.1)
     raise NoAnswerError(
@@ -113,8 +118,11 @@ _START_HINTS = (
 )
 
 
-def ask(address: str, path: str) -> Answer:
-    """Send a GET request to a container and return what it answered."""
+def ask(address: str, path: str, seconds: float = _ANSWER_SECONDS) -> Answer:
+    """Send a GET request to a container and return what it answered.
+
+    ``seconds``: how long it may say nothing, at the beginning or in the middle.
+    """
     if not address:
         return Answer(0, "no answer: the container has ended")
     url = address + urllib.parse.quote(path if path.startswith("/") else f"/{path}", safe=_PLAIN)
@@ -122,7 +130,7 @@ def ask(address: str, path: str) -> Answer:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     try:
         try:
-            response = opener.open(url, timeout=_ANSWER_SECONDS)
+            response = opener.open(url, timeout=seconds)
         except urllib.error.HTTPError as error:
             response = error
         with response:
