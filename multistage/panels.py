@@ -19,8 +19,8 @@ from multistage.text import plain
 REDRAW = 0.2  # seconds between two drawings of a running build
 _LOG_EVERY = 5  # drawings: the log is many times larger than the rest
 # The figures' colours (plots.style), repeated because a build does not load matplotlib.
-_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2", "waiting": "#9A9A9A"}
-_INK, _QUIET, _FAINT, _PAPER = "#22272E", "#6B7280", "#D0D4DA", "#FFFFFF"
+_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2", "waiting": "#D0D4DA"}
+_INK, _QUIET, _FAINT, _PAPER = "#1B1F24", "#6B7280", "#D0D4DA", "#FFFFFF"
 
 # Opaque paper, so that it reads the same in light and dark themes. ``:has`` folds the log by a
 # <details> that is never drawn anew, so it stays as the learner left it.

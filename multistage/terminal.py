@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
-_COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
-_STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
+_COLOURS = {"base": "#9A9A9A", "dependencies": "#E69F00", "app": "#009E73", "config": "#F0E442"}
+_STAGE_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2"}
 _BAR_CELLS = 44
 _REDRAWS = 5  # drawings of a running build in a second
 _ROWS = 12  # steps that are shown: a terminal is no higher
@@ -284,7 +284,7 @@ def _layer_table(layers: Sequence[Layer]) -> Table:
         table.add_row(
             megabytes(layer.unpacked_size),
             megabytes(layer.compressed_size),
-            Text(layer.kind, style=_COLOURS[layer.kind]),
+            Text.assemble(("█ ", _COLOURS[layer.kind]), layer.kind),
             layer.stage or "",
             str(layer.line or ""),
             Text(

@@ -12,6 +12,7 @@ from multistage.plots.style import (
     QUIET,
     Picture,
     footnote,
+    ink_on,
     new_figure,
     noted,
     quiet,
@@ -81,8 +82,14 @@ def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: boo
         labels = [
             megabytes(size) if size > _NARROWEST_WITH_LABEL * widest else "" for size in sizes
         ]
-        ink = INK if kind == "base" else PAPER
-        axes.bar_label(bars, labels, label_type="center", color=ink, fontsize=9, weight="bold")
+        axes.bar_label(
+            bars,
+            labels,
+            label_type="center",
+            color=ink_on(COLOURS[kind]),
+            fontsize=9,
+            weight="bold",
+        )
     for row, (label, build) in enumerate(rows):
         total = megabytes(totals[label])
         axes.annotate(

@@ -9,7 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from multistage.dockerfile import Dockerfile, Edge, Stage
-from multistage.plots.style import COLOURS, FAINT, INK, PAPER, QUIET, Picture, new_figure, titled
+from multistage.plots.style import (
+    COLOURS,
+    FAINT,
+    INK,
+    PAPER,
+    QUIET,
+    Picture,
+    ink_on,
+    new_figure,
+    titled,
+)
 
 _BUILDER, _RUNTIME = COLOURS["builder stage"], COLOURS["runtime stage"]
 _WIDTH = 8.0  # of a diagram, in hundreds of pixels, which are its units
@@ -23,7 +33,7 @@ def single_and_multi() -> Picture:
     _box(axes, (0.1, 0.45), (2.9, 2.6), "", INK, fill=PAPER)
     _label(axes, (0.25, 2.8), "one stage = the image", INK, bold=True)
     for row, (text, colour) in enumerate(
-        (("toolchain", "builder stage"), ("source", "config"),
+        (("toolchain", "base"), ("source", "config"),
          ("build dependencies", "dependencies"), ("app", "app"))
     ):  # fmt: skip
         _box(axes, (0.3, 2.05 - 0.5 * row), (2.5, 0.42), text, COLOURS[colour])
@@ -31,7 +41,7 @@ def single_and_multi() -> Picture:
     _box(axes, (3.6, 0.45), (2.3, 2.6), "", _BUILDER, fill=PAPER)
     _label(axes, (3.75, 2.8), "builder stage", INK, bold=True)
     for row, (text, colour) in enumerate(
-        (("toolchain", "builder stage"), ("source", "config"),
+        (("toolchain", "base"), ("source", "config"),
          ("build dependencies", "dependencies"), ("app", "app"))
     ):  # fmt: skip
         _box(axes, (3.8, 2.05 - 0.5 * row), (1.9, 0.42), text, COLOURS[colour])
@@ -80,7 +90,7 @@ def flow() -> Picture:
     """Return the way from a folder of sources to a running container."""
     figure, axes = _canvas(2.5, "Build heavy, ship light: only the artifact travels on")
     steps = (
-        ("build context", "your folder,\nsources and all", COLOURS["base"]),
+        ("build context", "your folder,\nsources and all", COLOURS["config"]),
         ("builder stage", "compiles,\nis large", _BUILDER),
         ("artifact", "a binary or\na folder of pages", COLOURS["app"]),
         ("runtime stage", "a small base\nand the artifact", _RUNTIME),
@@ -168,7 +178,7 @@ def _draw_stage(
     corner, name = (place[0] - width / 2, place[1] - 0.38), _name(stage)
     _box(axes, corner, (width, 0.76), "", colour if built else QUIET,
          fill=colour if built else PAPER, dashed=not built)  # fmt: skip
-    ink = _ink_on(colour) if built else QUIET
+    ink = ink_on(colour) if built else QUIET
     _label(axes, (place[0], place[1] + 0.16), _short(name, width, 0.095), ink, bold=True,
            centre=True, size=11)  # fmt: skip
     said = f"FROM {stage.base}" if built else "not built"
@@ -240,11 +250,6 @@ def _canvas(height: float, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _ink_on(colour: str) -> str:
-    """Return the ink that can be read on a colour: dark on the light ones."""
-    return INK if colour in (_BUILDER, COLOURS["base"], PAPER) else PAPER
-
-
 def _box(
     axes: Axes, corner: tuple[float, float], size: tuple[float, float], text: str, colour: str,
     *, fill: str | None = None, dashed: bool = False, mono: bool = False,
@@ -262,7 +267,7 @@ def _box(
     )
     if text:
         middle = (corner[0] + size[0] / 2, corner[1] + size[1] / 2)
-        _label(axes, middle, text, _ink_on(fill or colour), bold=True, centre=True, mono=mono)
+        _label(axes, middle, text, ink_on(fill or colour), bold=True, centre=True, mono=mono)
 
 
 def _label(

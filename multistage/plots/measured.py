@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from multistage.builds import Build
+from multistage.images import Layer
 from multistage.images.surface import PARTS
 from multistage.plots.style import (
     COLOURS,
@@ -15,6 +16,7 @@ from multistage.plots.style import (
     QUIET,
     Picture,
     footnote,
+    ink_on,
     new_figure,
     noted,
     quiet,
@@ -82,7 +84,7 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     for number, (name, build) in enumerate(images.items()):
         values = [pull_seconds(build.compressed_size, bandwidth) for bandwidth in BANDWIDTHS]
         places = [row * (len(images) + 0.6) + number for row in range(len(BANDWIDTHS))]
-        colour = COLOURS["runtime stage" if number == len(images) - 1 else "builder stage"]
+        colour = COLOURS["runtime stage"] if number == len(images) - 1 else INK
         label = f"{name} ({megabytes(build.compressed_size)} compressed)"
         bars = axes.barh(places, values, color=colour, height=0.86, label=label)
         axes.bar_label(bars, [_time(v) for v in values], padding=6, color=INK, fontsize=10)
@@ -126,7 +128,7 @@ def layer_stack(build: Build) -> Picture:
     axes.bar_label(bars, [megabytes(size) for size in sizes], padding=6, color=INK, fontsize=10)
     widest = max([*sizes, 1]) / 1e6
     for row, layer in enumerate(layers):
-        _name_layer(axes, row, layer.unpacked_size / 1e6, widest, _made_by(layer.created_by))
+        _name_layer(axes, row, layer, widest)
     axes.set_xlim(0, widest * 1.5)
     if not layers:
         axes.set_yticks([])
@@ -151,13 +153,16 @@ def _made_by(created_by: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _name_layer(axes: Axes, row: int, size: float, widest: float, text: str) -> None:
+def _name_layer(axes: Axes, row: int, layer: Layer, widest: float) -> None:
     """Write an instruction into its bar, or behind its size where the bar is too short."""
+    size = layer.unpacked_size / 1e6
     within = size > _WIDE * widest
     place = (4, 0) if within else (68, 0)
     axes.annotate(
-        text, (0 if within else size, row), place, textcoords="offset points", va="center",
-        color=PAPER if within else QUIET, fontsize=9, weight="bold" if within else "normal",
+        _made_by(layer.created_by), (0 if within else size, row), place,
+        textcoords="offset points", va="center", fontsize=9,
+        color=ink_on(COLOURS[layer.kind]) if within else QUIET,
+        weight="bold" if within else "normal",
     )  # fmt: skip
 
 

@@ -1,7 +1,16 @@
 """The look of all figures: one colour language, one kind of axis, one footnote.
 
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart:
-https://jfly.uni-koeln.de/color/
+https://jfly.uni-koeln.de/color/. Each means one thing in the whole course, and no two are called
+by the same name:
+
+- grey: the base image, and what came with it (toolchain, package manager, system)
+- orange: dependencies
+- green: the app, also where it is an artifact
+- yellow: config, and the source
+- pink: a builder stage
+- blue: a runtime stage, and the final image
+- the ink itself: a single-stage image
 """
 
 from __future__ import annotations
@@ -16,14 +25,14 @@ from matplotlib.figure import Figure
 from multistage.builds import Build
 
 COLOURS = {
-    "builder stage": "#E69F00",
+    "builder stage": "#CC79A7",
     "runtime stage": "#0072B2",
     "base": "#9A9A9A",
-    "dependencies": "#D55E00",
+    "dependencies": "#E69F00",
     "app": "#009E73",
-    "config": "#CC79A7",
+    "config": "#F0E442",
 }
-INK = "#22272E"
+INK = "#1B1F24"
 QUIET = "#6B7280"
 FAINT = "#D0D4DA"
 PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
@@ -37,6 +46,11 @@ class Picture:
 
     figure: Figure
     text: str
+
+
+def ink_on(colour: str) -> str:
+    """Return the ink that can be read on a colour: light on the dark blue, dark on all others."""
+    return PAPER if colour in (COLOURS["runtime stage"], INK) else INK
 
 
 def new_figure(height: float) -> Figure:

@@ -142,9 +142,9 @@ def test_stages_light_up_in_the_colour_of_their_role_once_they_run() -> None:
     def colours(progress: BuildProgress) -> list[str]:
         return re.findall(r"border-top-color: (#\w+)", panel_html(progress))
 
-    assert colours(after([])) == ["#9A9A9A"] * 3
-    assert colours(after(RUNNING)) == ["#E69F00", "#9A9A9A", "#9A9A9A"]
-    assert colours(after(FINISHED)) == ["#E69F00", "#9A9A9A", "#0072B2"]
+    assert colours(after([])) == ["#D0D4DA"] * 3
+    assert colours(after(RUNNING)) == ["#CC79A7", "#D0D4DA", "#D0D4DA"]
+    assert colours(after(FINISHED)) == ["#CC79A7", "#D0D4DA", "#0072B2"]
     assert panel_html(after(RUNNING)).count("multistage-running") == 1
 
 
