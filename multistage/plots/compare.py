@@ -28,7 +28,7 @@ _LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an 
 
 def compare(title: str, before: Build, after: Build) -> Picture:
     """Return before and after as bars stacked by kind, unpacked above and compressed below."""
-    figure = new_figure(4.3)
+    figure = new_figure(4.6)
     upper, lower = figure.subplots(2, 1)
     _bars(upper, "unpacked", before, after, compressed=False)
     _bars(lower, "compressed", before, after, compressed=True)

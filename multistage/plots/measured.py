@@ -26,7 +26,7 @@ from multistage.units import megabytes, seconds, times_smaller
 
 BANDWIDTHS = (5, 50, 500)  # Mbit/s: a slow mobile network, a home, an office
 _ROW = 0.42  # hundreds of pixels that a bar takes
-_MARGIN = 1.35  # hundreds of pixels for title, axis and footnote
+_MARGIN = 1.5  # hundreds of pixels for title, axis and footnote
 _WIDE = 0.6  # a share of the widest bar from which an instruction has room within
 _LONGEST = 40  # characters of an instruction
 _TENTH = 0.1

@@ -37,6 +37,8 @@ QUIET = "#6B7280"
 FAINT = "#D0D4DA"
 PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
 
+MARGIN = 0.16  # hundreds of pixels that stay free around all that is drawn
+_ABOVE_AND_BELOW = 0.12  # the same between a title, axes and a footnote
 _FOOTNOTE_WIDTH = 120  # characters
 
 
@@ -55,17 +57,21 @@ def ink_on(colour: str) -> str:
 
 def new_figure(height: float) -> Figure:
     """Return an empty figure, 800 pixels wide and ``height`` hundreds of pixels high."""
-    return Figure(figsize=(8, height), dpi=100, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(8, height), dpi=100, facecolor=PAPER)
+    figure.set_layout_engine("constrained", w_pad=MARGIN, h_pad=_ABOVE_AND_BELOW)
+    return figure
 
 
-def titled(figure: Figure, finding: str) -> None:
-    """Give a figure its title, which says what was found."""
-    figure.suptitle(finding, x=0.01, ha="left", color=INK, fontsize=14, fontweight="bold")
+def titled(figure: Figure, finding: str, y: float | None = None) -> None:
+    """Give a figure its title, which says what was found; ``y`` where no layout places it."""
+    left = MARGIN / figure.get_figwidth()
+    figure.suptitle(finding, x=left, y=y, ha="left", color=INK, fontsize=14, fontweight="bold")
 
 
 def noted(figure: Figure, builds: Sequence[Build]) -> None:
     """Write below a figure on what it rests."""
-    figure.supxlabel(wrapped(footnote(builds)), x=0.99, ha="right", color=QUIET, fontsize=8)
+    right = 1 - MARGIN / figure.get_figwidth()
+    figure.supxlabel(wrapped(footnote(builds)), x=right, ha="right", color=QUIET, fontsize=8)
 
 
 def footnote(builds: Sequence[Build]) -> str:

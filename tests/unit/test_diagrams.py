@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.path import Path as MplPath
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from multistage.dockerfile import parse
 from multistage.dockerfile.errors import DockerfileError
@@ -61,10 +69,26 @@ def every_picture() -> dict[str, Picture]:
     }
 
 
+def assert_framed(figure: Figure) -> None:
+    """All that is drawn keeps off the edges, so that the figure looks framed on a dark page."""
+    renderer = drawn_by(figure)
+    extents = [figure._suptitle.get_window_extent(renderer)]  # type: ignore[attr-defined]
+    for axes in figure.axes:
+        inner = [*axes.patches, *axes.lines, *axes.texts]
+        charts = [axes.get_tightbbox(renderer)] if axes.axison else []
+        extents += charts or [artist.get_window_extent(renderer) for artist in inner]
+    drawn, framed = Bbox.union(extents), figure.bbox.padded(-12)
+    assert framed.x0 <= drawn.x0
+    assert framed.y0 <= drawn.y0
+    assert drawn.x1 <= framed.x1
+    assert drawn.y1 <= framed.y1
+
+
 @pytest.mark.parametrize("name", sorted(every_picture()))
 def test_nothing_is_drawn_outside_and_the_words_say_what_is_shown(name: str) -> None:
     picture = every_picture()[name]
     assert_all_inside(picture.figure)
+    assert_framed(picture.figure)
     assert picture.figure.get_size_inches()[0] * picture.figure.dpi == 800
     assert len(picture.text) > 30
     assert picture.figure.get_suptitle()
@@ -109,6 +133,63 @@ def test_several_copies_between_two_stages_are_one_arrow_with_all_lines() -> Non
 def test_an_unknown_target_is_refused() -> None:
     with pytest.raises(DockerfileError, match="no stage called nobody"):
         stage_graph(SKIPPING, "nobody")
+
+
+@st.composite
+def dockerfiles(draw: st.DrawFn) -> str:
+    """Return a Dockerfile of up to eight stages that take from one another."""
+    lines: list[str] = []
+    for stage in range(draw(st.integers(1, 8))):
+        earlier = [f"a-name-{n}" for n in range(stage)]
+        base = draw(st.sampled_from(["gcr.io/distroless/static-debian12:nonroot", *earlier]))
+        lines.append(f"FROM {base} AS a-name-{stage}")
+        taken = draw(st.lists(st.sampled_from(earlier), max_size=4)) if earlier else []
+        lines += [f"COPY --from={name} /x /x" for name in taken]
+    return "\n".join(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dockerfiles())
+def test_in_a_graph_of_up_to_eight_stages_nothing_lies_on_a_box_or_a_label(text: str) -> None:
+    figure = stage_graph(parse(text)).figure
+    assert_all_inside(figure)
+    renderer = drawn_by(figure)
+    (axes,) = figure.axes
+    labels = {t: t.get_window_extent(renderer).padded(-1) for t in texts(figure)}
+    boxes = [p.get_window_extent().padded(-2) for p in axes.patches if is_box(p)]
+    arrows = [shaft(p, axes) for p in axes.patches if not is_box(p)]
+    for one, other in itertools.combinations(labels.values(), 2):
+        assert not one.overlaps(other)
+    for extent in labels.values():
+        assert all(contains(box, extent) or not box.overlaps(extent) for box in boxes)
+        assert not any(arrow.intersects_bbox(extent, filled=False) for arrow in arrows)
+    for box, arrow in itertools.product(boxes, arrows):
+        assert not arrow.intersects_bbox(box, filled=False)
+
+
+def is_box(patch: Patch) -> bool:
+    return isinstance(patch, FancyBboxPatch)
+
+
+def shaft(arrow: Patch, axes: Axes) -> MplPath:
+    """Return the way of an arrow, without its head."""
+    way, *_ = arrow.get_path().to_polygons(axes.transData, closed_only=False)
+    return MplPath(way)
+
+
+def contains(box: Bbox, inner: Bbox) -> bool:
+    return bool(box.containsx(inner.x0) and box.containsx(inner.x1)
+                and box.containsy(inner.y0) and box.containsy(inner.y1))  # fmt: skip
+
+
+def test_an_arrow_past_a_stage_has_its_own_way_and_label() -> None:
+    tested = parse("FROM a AS b\nFROM b AS test\nFROM a\nCOPY --from=test x x\nCOPY --from=b x x\n")
+    figure = stage_graph(tested).figure
+    arrows = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
+    assert len(arrows) == 3
+    assert [t for t in said_in(stage_graph(tested)) if t.startswith(("FROM", "COPY"))].count(
+        "COPY, line 5"
+    ) == 1
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: "/".join(p.parts[-3:-1]))
