@@ -30,6 +30,10 @@ _MARGIN = 1.5  # hundreds of pixels for title, axis and footnote
 _WIDE = 0.6  # a share of the widest bar from which an instruction has room within
 _LONGEST = 40  # characters of an instruction
 _TENTH = 0.1
+_HARDLY = 0.0001  # a share below which digits say nothing
+# Seconds that a time axis has lines at. Powers of ten are read by few.
+_TIMES = {0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min",
+          600: "10 min", 3600: "1 h", 36000: "10 h", 360000: "100 h"}  # fmt: skip
 
 
 def shares(name: str, build: Build, parts: Mapping[str, int]) -> Picture:
@@ -57,6 +61,8 @@ def shares(name: str, build: Build, parts: Mapping[str, int]) -> Picture:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < _HARDLY:
+        return f"less than {_HARDLY * 100:.2g} %"
     return f"{share * 100:.0f} %" if share >= _TENTH else f"{share * 100:.2g} %"
 
 
@@ -98,7 +104,8 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlim(right=axes.get_xlim()[1] * 4)
-    axes.set_xlabel("seconds that the compressed layers travel (each line: ten times as long)",
+    _name_times(axes)
+    axes.set_xlabel("time that the compressed layers travel (a logarithmic scale)",
                     color=QUIET, fontsize=9)  # fmt: skip
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False,
                 labelcolor=INK, fontsize=10, handlelength=1)  # fmt: skip
@@ -108,6 +115,14 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     titled(figure, finding)
     noted(figure, list(images.values()))
     return Picture(figure, " ".join([f"{finding}.", *said, footnote(list(images.values()))]))
+
+
+def _name_times(axes: Axes) -> None:
+    """Write an axis of seconds in words."""
+    low, high = axes.get_xlim()
+    within = [time for time in _TIMES if low <= time <= high]
+    axes.set_xticks(within, [_TIMES[time] for time in within])
+    axes.set_xticks([], minor=True)
 
 
 def layer_stack(build: Build) -> Picture:

@@ -209,6 +209,20 @@ def test_pull_times_are_bits_over_bandwidth() -> None:
     assert [round(pull_seconds(1_000_000, b), 3) for b in BANDWIDTHS] == [1.6, 0.16, 0.016]
 
 
+def test_the_axis_of_pull_times_is_in_words() -> None:
+    axes = pull_times({"fat": FAT, "slim": SLIM}).figure.axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["0.1 s", "1 s", "10 s", "1 min", "10 min"]
+    assert [float(tick) for tick in axes.get_xticks()] == [0.1, 1, 10, 60, 600]
+
+
+def test_a_share_too_small_for_digits_is_said_in_words() -> None:
+    parts = dict.fromkeys(PARTS, 0) | {"toolchain": 10_000_000, "app": 84}
+    picture = shares("Before", FAT, parts)
+    assert picture.figure.get_suptitle() == "Before: less than 0.01 % of it is the app"
+    assert "app less than 0.01 %  (84 B)" in picture.text
+
+
 def test_the_layer_stack_has_the_lowest_layer_at_the_bottom() -> None:
     labels = [t.get_text() for t in layer_stack(FAT).figure.axes[0].get_yticklabels()]
     assert labels[0] == "1: base"
