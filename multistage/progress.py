@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multistage.dockerfile import Dockerfile, Stage
 from multistage.dockerfile.steps import step_numbers, step_stage
@@ -66,7 +66,7 @@ class StageProgress:
         done: how many of its steps are done.
         total: how many it has.
         time: how long it took or takes so far, empty where it did not run.
-        follows: whether it takes from the stage before it.
+        follows: whether it takes, in this build, from the stage before it.
     """
 
     name: str
@@ -123,10 +123,17 @@ class BuildProgress:
         self.doing, self.ended = "Starting", ""
         self._model, self._clock = model, clock
         self._needed = model.needed(target) if model else ()
+        # A comma parts two numbers: [stage 1, 2/2], but [builder 2/2].
+        self._titles = (
+            {step_stage(model, stage): stage.name or f"{stage.title}," for stage in model.stages}
+            if model
+            else {}
+        )
         self._began, self._took = clock(), 0.0
 
     def report(self, event: Event) -> None:
         """Take in one event of the build."""
+        event = replace(event, step=self._called(event.step))
         if isinstance(event, StepLog):
             self._write(event)
         elif isinstance(event, StepStarted):
@@ -137,6 +144,14 @@ class BuildProgress:
             began = event.at - event.seconds
             row = self.steps.setdefault(event.step.id, StepProgress(event.step, began))
             row.took, row.state = event.seconds, _state(event)
+
+    def _called(self, step: Step) -> Step:
+        """Return a step with its stage as people call it: ``[stage 1, 2/2] …``, not stage-1."""
+        title = self._titles.get(step.stage)
+        if step.number is None or title is None:
+            return step
+        text = step.name.partition("] ")[2]
+        return replace(step, name=f"[{title} {step.number}/{step.total}] {text}")
 
     def announce(self, text: str) -> None:
         """Take in a line of the course's own."""
@@ -219,7 +234,7 @@ class BuildProgress:
             (row.began for row in ran), default=0
         )
         return StageProgress(
-            name=stage.name or f"stage {stage.index}",
+            name=stage.title,
             base=stage.base,
             role="runtime stage" if stage == self._needed[-1] else "builder stage",
             takes=_takes(model, stage),
@@ -227,8 +242,8 @@ class BuildProgress:
             done=done,
             total=total,
             time=seconds(took) if ran else "",
-            follows=any((e.source, e.target) == (stage.index - 1, stage.index)
-                        for e in model.edges),
+            follows=needed and any((e.source, e.target) == (stage.index - 1, stage.index)
+                               for e in model.edges),
         )  # fmt: skip
 
     def _end_of(self, row: StepProgress) -> float:
@@ -267,7 +282,7 @@ def _takes(model: Dockerfile, stage: Stage) -> tuple[str, ...]:
     for edge in model.edges:
         if edge.target == stage.index and edge.kind != "from":
             source = (
-                edge.source if isinstance(edge.source, str) else model.stages[edge.source].label
+                edge.source if isinstance(edge.source, str) else model.stages[edge.source].title
             )
             words.append(f"takes {' '.join(edge.paths[:-1]) or 'files'} from {source}")
     return tuple(dict.fromkeys(words))

@@ -240,12 +240,12 @@ def graph(model: Dockerfile, needed: set[int]) -> None:
     for stage in model.stages:
         note = "" if stage.index in needed else "  (skipped: the target does not need it)"
         style = "bold" if stage.index in needed else "dim"
-        text = f"{stage.label} (line {stage.line}) FROM {stage.base}{note}"
+        text = f"{stage.title} (line {stage.line}) FROM {stage.base}{note}"
         _out.print(f"[{style}]{escape(text)}[/]", soft_wrap=True)
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
                 source = edge.source
-                name = source if isinstance(source, str) else model.stage(source).label
+                name = source if isinstance(source, str) else model.stage(source).title
                 paths = " ".join(edge.paths)
                 _out.print(f"    ← {escape(f'{name}: {paths}')} (line {edge.line})", soft_wrap=True)
 

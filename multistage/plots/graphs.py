@@ -138,7 +138,7 @@ def _draw_stage(axes: Axes, stage: Stage, layout: _Layout, colour: str, *, built
     box(axes, (layout.left, bottom), (_BOX, top - bottom), "", colour if built else QUIET,
         fill=colour if built else PAPER, dashed=not built)  # fmt: skip
     ink, room = ink_on(colour) if built else QUIET, _BOX - 0.2
-    name = shortened(_name(stage), room, 11, bold=True)
+    name = shortened(stage.title, room, 11, bold=True)
     label(axes, (x, middle + 0.13), name, ink, bold=True, centre=True, size=11)
     said = f"FROM {stage.base}" if built else "not built"
     label(axes, (x, middle - 0.13), shortened(said, room, _SMALL), ink, centre=True, size=_SMALL)
@@ -164,18 +164,13 @@ def _in_words(model: Dockerfile, needed: Sequence[Stage]) -> str:
     built = {stage.index for stage in needed}
     sentences = []
     for stage in model.stages:
-        name = _name(stage)
         state = "built" if stage.index in built else "not built"
         state = "the target" if stage.index == needed[-1].index else state
-        sentences.append(f"{name} (FROM {stage.base}, {state})")
+        sentences.append(f"{stage.title} (FROM {stage.base}, {state})")
     arrows = [
-        f"{_name(model.stages[e.target])} takes {' '.join(e.paths[:-1]) or 'all'} from "
-        f"{_name(model.stages[e.source])}"
+        f"{model.stages[e.target].title} takes {' '.join(e.paths[:-1]) or 'all'} from "
+        f"{model.stages[e.source].title}"
         for e in model.edges
         if isinstance(e.source, int) and e.kind != "from"
     ]
     return ". ".join(["Stages: " + "; ".join(sentences), *dict.fromkeys(arrows)]) + "."
-
-
-def _name(stage: Stage) -> str:
-    return stage.name or f"stage {stage.index}"

@@ -123,6 +123,34 @@ def test_a_running_build_as_text_has_every_stage_and_every_step() -> None:
     ]
 
 
+def test_a_stage_without_a_name_is_called_the_same_everywhere() -> None:
+    progress = after(FINISHED)
+    progress.report(StepLog(COPY, "copied\n"))
+    for shown in ("\n".join(progress.lines()), panel_html(progress), log_html(progress)):
+        assert "stage-2" not in shown
+    assert [row.place for row in progress.rows()][-2:] == ["stage 2, 1/2", "stage 2, 2/2"]
+    assert progress.log[-1] == "[stage 2, 2/2] copied"
+
+
+def test_the_only_stage_has_its_name_at_every_step() -> None:
+    for first, name in (("FROM a AS Site", "Site 2/2"), ("FROM a", "stage 0, 2/2")):
+        progress = BuildProgress("Building", parse(f"{first}\nRUN x\n"))
+        progress.report(StepStarted(Step("1", "[2/2] RUN x", None, 2, 2), 100))
+        assert [row.place for row in progress.rows()] == [name]
+        assert progress.doing == f"[{name}] RUN x"
+
+
+def test_an_arrow_stands_before_a_box_that_takes_from_the_one_before_it_in_this_build() -> None:
+    def arrows(text: str, target: str | None = None) -> list[bool]:
+        progress = BuildProgress("Building", parse(text), target)
+        assert panel_html(progress).count("→") == sum(s.follows for s in progress.stages())
+        return [stage.follows for stage in progress.stages()]
+
+    assert arrows(THREE_STAGES) == [False, False, False]  # test is skipped
+    assert arrows(THREE_STAGES, "test") == [False, True, False]
+    assert arrows("FROM a AS b\nFROM a\nCOPY --from=b /x /x\n") == [False, True]
+
+
 def test_the_panel_says_what_the_text_says() -> None:
     progress = after(RUNNING)
     progress.announce("A stand-in is used")
