@@ -178,8 +178,34 @@ class BuildProgress:
         return self._clock()
 
     def rows(self) -> list[StepProgress]:
-        """Return the steps that began."""
-        return list(self.steps.values())  # a copy: another thread may add one meanwhile
+        """Return the steps that began, each stage's own."""
+        rows = []
+        for row in list(self.steps.values()):  # a copy: another thread may add one meanwhile
+            rows += [row, *self._shared(row)]
+        return rows
+
+    def _shared(self, row: StepProgress) -> list[StepProgress]:
+        """Return a first step once more for each other stage that starts from the same image.
+
+        BuildKit fetches the image once and reports it for one of them, but counts it in all.
+        """
+        if self._model is None or row.step.number != 1:
+            return []
+        told = {r.step.stage for r in list(self.steps.values()) if r.step.number == 1}
+        names = {step_stage(self._model, stage): stage for stage in self._needed}
+        own = names.get(row.step.stage)
+        if own is None or not _has_image(own):
+            return []
+        others = {
+            name: stage
+            for name, stage in names.items()
+            if name not in told and (stage.base, stage.platform) == (own.base, own.platform)
+        }
+        steps = [
+            replace(row.step, id=f"{row.step.id} {name}", stage=name, total=_count(stage))
+            for name, stage in others.items()
+        ]
+        return [replace(row, step=self._called(step)) for step in steps]
 
     def stages(self) -> list[StageProgress]:
         """Return every stage of the model, in the Dockerfile's order; none without a model."""
@@ -203,10 +229,10 @@ class BuildProgress:
             return f"{self.title} ({seconds(self.seconds)} so far): {self.doing}"
         if self.ended != "done":
             return f"{self.title}: {self.ended} after {seconds(self.seconds)}"
-        rows = self.rows()
-        cached = sum(row.state == "cached" for row in rows)
+        _, total = self.steps_done()
+        cached = sum(row.state == "cached" for row in self.rows())
         note = f", {cached} cached" if cached else ""
-        return f"{self.title}: {len(rows)} steps{note}, {seconds(self.seconds)}"
+        return f"{self.title}: {total} steps{note}, {seconds(self.seconds)}"
 
     def lines(self) -> list[str]:
         """Return all of it as text: the headline, the stages, how many steps, each step."""
@@ -273,8 +299,11 @@ def _is_done(row: StepProgress) -> bool:
 
 def _count(stage: Stage) -> int:
     """Return how many steps a stage has, as BuildKit counts: an image it starts from is one."""
-    has_image = stage.base_stage is None and stage.base != "scratch"
-    return len(step_numbers(stage)) + has_image
+    return len(step_numbers(stage)) + _has_image(stage)
+
+
+def _has_image(stage: Stage) -> bool:
+    return stage.base_stage is None and stage.base != "scratch"
 
 
 def _takes(model: Dockerfile, stage: Stage) -> tuple[str, ...]:

@@ -49,10 +49,10 @@ class _PlainProgress(BuildProgress):
 
     def report(self, event: Event) -> None:
         super().report(event)
-        row = self.steps.get(event.step.id)
-        if row is not None and row.state != "running" and row.step.id not in self._told:
-            self._told.add(row.step.id)
-            _progress.print(escape(row.line(0)), soft_wrap=True)
+        for row in self.rows():
+            if row.state != "running" and row.step.name not in self._told:
+                self._told.add(row.step.name)
+                _progress.print(escape(row.line(0)), soft_wrap=True)
 
     def announce(self, text: str) -> None:
         super().announce(text)

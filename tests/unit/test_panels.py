@@ -195,6 +195,38 @@ def test_a_finished_build_says_how_many_steps_and_how_many_were_cached() -> None
     assert progress.steps_done() == (5, 5)
 
 
+def test_an_image_that_two_stages_start_from_is_a_step_of_each_in_every_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shared = parse("FROM a AS b\nRUN x\nFROM c AS d\nRUN y\nFROM a\nCOPY --from=b /x /x\n")
+    base = Step("1", "[b 1/2] FROM docker.io/library/a", "b", 1, 2)  # BuildKit tells it once
+    run, copy = (
+        Step("2", "[b 2/2] RUN x", "b", 2, 2),
+        Step("3", "[stage-2 2/2] COPY --from=b /x /x", "stage-2", 2, 2),
+    )
+    with terminal.progress("Building", shared) as progress:
+        for step in (base, run, copy):
+            progress.report(StepFinished(step, 100, 0.0))
+    assert progress.headline().startswith("Building: 4 steps, ")
+    assert progress.steps_done() == (4, 4)
+    assert [row.place for row in progress.rows()] == [
+        "b 1/2", "stage 2, 1/2", "b 2/2", "stage 2, 2/2",
+    ]  # fmt: skip
+    assert [s.words for s in progress.stages() if s.state != "skipped"] == [
+        "done, 2 of 2 steps, 0.0 s"
+    ] * 2
+    assert len(capsys.readouterr().err.splitlines()) == 5
+
+
+def test_an_engine_that_tells_a_shared_image_for_each_stage_is_not_counted_twice() -> None:
+    shared = parse("FROM a AS b\nFROM a\nCOPY --from=b /x /x\n")
+    progress = BuildProgress("Building", shared)
+    for stage, title in (("b", "b 1/1"), ("stage-1", "stage-1 1/2")):
+        step = Step(title, f"[{title}] FROM a", stage, 1, 2)
+        progress.report(StepFinished(step, 100, 0.0))
+        assert len(progress.rows()) == 2
+
+
 def test_a_stage_is_cached_when_all_of_it_is() -> None:
     cached: list[Event] = [StepFinished(s, 100, 0, cached=True) for s in (BASE, FOLDER, RUN)]
     (builder, *_) = after(cached).stages()
