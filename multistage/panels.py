@@ -26,9 +26,10 @@ _INK, _QUIET, _FAINT, _PAPER = "#1B1F24", "#6B7280", "#D0D4DA", "#FFFFFF"
 # <details> that is never drawn anew, so it stays as the learner left it.
 _STYLE = f"""<style>
 .multistage-panel {{ background: {_PAPER}; color: {_INK}; border: 1px solid {_FAINT};
-  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light; }}
+  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light;
+  max-width: 800px; box-sizing: border-box; }}
 .multistage-panel .widget-html-content {{ color: {_INK}; line-height: 1.45; flex: 1 1 0;
-  min-width: 0; }}
+  min-width: 0; word-break: normal; overflow-wrap: anywhere; }}
 .multistage-stages {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: stretch;
   margin: 6px 0; }}
 .multistage-stage {{ border: 1px solid {_FAINT}; border-top: 6px solid {_COLOURS["waiting"]};
@@ -39,9 +40,12 @@ _STYLE = f"""<style>
 .multistage-panel progress {{ width: 14em; vertical-align: middle; }}
 .multistage-panel table {{ border-collapse: collapse; width: 100%; margin-top: 4px; }}
 .multistage-panel th {{ text-align: left; font-weight: normal; color: {_QUIET}; }}
-.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap; }}
-.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; overflow: hidden;
-  text-overflow: ellipsis; font-family: monospace; }}
+.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap;
+  vertical-align: top; }}
+.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; white-space: normal;
+  font-family: monospace; }}
+.multistage-instruction div {{ display: -webkit-box; -webkit-box-orient: vertical;
+  -webkit-line-clamp: 2; overflow: hidden; }}
 .multistage-panel button {{ color: {_INK}; background: {_PAPER}; border: 1px solid {_INK};
   border-radius: 4px; padding: 2px 12px; cursor: pointer; }}
 .multistage-panel summary {{ cursor: pointer; }}
@@ -135,7 +139,7 @@ def _step_html(row: StepProgress, now: float) -> str:
     instruction = _escaped(row.instruction)
     return (
         f"<tr><td>{_escaped(row.place)}</td>"
-        f'<td class="multistage-instruction" title="{instruction}">{instruction}</td>'
+        f'<td class="multistage-instruction" title="{instruction}"><div>{instruction}</div></td>'
         f"<td>{MARKS[row.state]} {row.state}</td><td>{row.time(now)}</td></tr>"
     )
 

@@ -166,6 +166,14 @@ def test_the_panel_says_what_the_text_says() -> None:
         assert words in said
 
 
+def test_a_long_instruction_has_two_lines_and_all_of_it_in_its_title() -> None:
+    long = Step("9", f"[builder 3/3] RUN {'npm run build ' * 40}", "builder", 3, 3)
+    page = panel_html(after([StepStarted(long, 100)]))
+    text = f"RUN {'npm run build ' * 40}"
+    assert f'title="{text}"><div>{text}</div></td>' in page
+    assert "-webkit-line-clamp: 2" in panels._FOLD
+
+
 def test_stages_light_up_in_the_colour_of_their_role_once_they_run() -> None:
     def colours(progress: BuildProgress) -> list[str]:
         return re.findall(r"border-top-color: (#\w+)", panel_html(progress))
