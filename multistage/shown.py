@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from multistage.plots import Picture
 
 # JupyterLab breaks plain text anywhere, also within words; HTML can say otherwise.
-_WRAPPED = "word-break:normal;overflow-wrap:anywhere;padding-left:var(--jp-code-padding)"
+_WRAPPED = (
+    "word-break:normal;overflow-wrap:anywhere;"
+    "margin:0;padding-left:var(--jp-code-padding);font-size:var(--jp-code-font-size)"
+)
 _FRAMED = "max-width:100%;box-sizing:border-box;border:1px solid #D0D4DA;border-radius:6px"
 _DOTS_PER_INCH = 200  # sharp on screens that show two dots where others show one
 

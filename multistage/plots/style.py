@@ -10,7 +10,7 @@ by the same name:
 - yellow: config, and the source
 - pink: a builder stage
 - blue: a runtime stage, and the final image
-- the ink itself: a single-stage image
+- the ink itself: a fat image beside a slim one
 """
 
 from __future__ import annotations
