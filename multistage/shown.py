@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # JupyterLab breaks plain text anywhere, also within words; HTML can say otherwise.
 _WRAPPED = (
     "word-break:normal;overflow-wrap:anywhere;"
-    "margin:0;padding-left:var(--jp-code-padding);font-size:var(--jp-code-font-size)"
+    "margin:0;padding:5px 0 0 7px;font-size:var(--jp-code-font-size)"  # as JupyterLab has text
 )
 _FRAMED = "max-width:100%;box-sizing:border-box;border:1px solid #D0D4DA;border-radius:6px"
 _DOTS_PER_INCH = 200  # sharp on screens that show two dots where others show one
