@@ -18,6 +18,7 @@ from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
 from multistage.errors import CourseError, LearnerError, MachineError, UsageError
 from multistage.images import ImageArchive, Layer, attribute, read_archive
+from multistage.shown import wrapped
 from multistage.units import megabytes
 
 Announce = Callable[[str], None]
@@ -82,6 +83,9 @@ class Build:
     def __repr__(self) -> str:
         """Return the sizes, and on what they were measured: what a notebook shows."""
         return f"{self}\nMeasured {self.measured_on}"
+
+    def _repr_html_(self) -> str:
+        return wrapped(repr(self))
 
     @property
     def measured_on(self) -> str:

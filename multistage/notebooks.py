@@ -40,12 +40,11 @@ def stage_lines(model: Dockerfile) -> list[str]:
     """Return a Dockerfile's stages in words, and under each what it copies from others."""
     lines = []
     for stage in model.stages:
-        name = stage.name or f"stage {stage.index}, without a name"
-        lines.append(f"{name}: FROM {stage.base} (line {stage.line})")
+        lines.append(f"{stage.title}: FROM {stage.base} (line {stage.line})")
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
                 source = edge.source if isinstance(edge.source, str) else model.stage(edge.source)
-                name = source if isinstance(source, str) else source.label
+                name = source if isinstance(source, str) else source.title
                 *taken, destination = edge.paths or ("",)
                 what = f"{' '.join(taken)} from {name} to {destination}"
                 lines.append(f"    takes {what} (line {edge.line})")

@@ -19,16 +19,17 @@ from multistage.text import plain
 REDRAW = 0.2  # seconds between two drawings of a running build
 _LOG_EVERY = 5  # drawings: the log is many times larger than the rest
 # The figures' colours (plots.style), repeated because a build does not load matplotlib.
-_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2", "waiting": "#9A9A9A"}
-_INK, _QUIET, _FAINT, _PAPER = "#22272E", "#6B7280", "#D0D4DA", "#FFFFFF"
+_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2", "waiting": "#D0D4DA"}
+_INK, _QUIET, _FAINT, _PAPER = "#1B1F24", "#6B7280", "#D0D4DA", "#FFFFFF"
 
 # Opaque paper, so that it reads the same in light and dark themes. ``:has`` folds the log by a
 # <details> that is never drawn anew, so it stays as the learner left it.
 STYLE = f"""<style>
 .multistage-panel {{ background: {_PAPER}; color: {_INK}; border: 1px solid {_FAINT};
-  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light; }}
+  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light;
+  max-width: 800px; box-sizing: border-box; }}
 .multistage-panel .widget-html-content {{ color: {_INK}; line-height: 1.45; flex: 1 1 0;
-  min-width: 0; }}
+  min-width: 0; word-break: normal; overflow-wrap: anywhere; }}
 .multistage-stages {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: stretch;
   margin: 6px 0; }}
 .multistage-stage {{ border: 1px solid {_FAINT}; border-top: 6px solid {_COLOURS["waiting"]};
@@ -39,9 +40,12 @@ STYLE = f"""<style>
 .multistage-panel progress {{ width: 14em; vertical-align: middle; }}
 .multistage-panel table {{ border-collapse: collapse; width: 100%; margin-top: 4px; }}
 .multistage-panel th {{ text-align: left; font-weight: normal; color: {_QUIET}; }}
-.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap; }}
-.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; overflow: hidden;
-  text-overflow: ellipsis; font-family: monospace; }}
+.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap;
+  vertical-align: top; }}
+.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; white-space: normal;
+  font-family: monospace; }}
+.multistage-instruction div {{ display: -webkit-box; -webkit-box-orient: vertical;
+  -webkit-line-clamp: 2; overflow: hidden; }}
 .multistage-panel button {{ color: {_INK}; background: {_PAPER}; border: 1px solid {_INK};
   border-radius: 4px; padding: 2px 12px; cursor: pointer; }}
 .multistage-panel summary {{ cursor: pointer; }}
@@ -138,7 +142,7 @@ def _step_html(row: StepProgress, now: float) -> str:
     instruction = escaped(row.instruction)
     return (
         f"<tr><td>{escaped(row.place)}</td>"
-        f'<td class="multistage-instruction" title="{instruction}">{instruction}</td>'
+        f'<td class="multistage-instruction" title="{instruction}"><div>{instruction}</div></td>'
         f"<td>{MARKS[row.state]} {row.state}</td><td>{row.time(now)}</td></tr>"
     )
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
-COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
-_STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
+COLOURS = {"base": "#9A9A9A", "dependencies": "#E69F00", "app": "#009E73", "config": "#F0E442"}
+_STAGE_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2"}
 _CHECK_STYLES = {"✗": "red", "✓": "green"}
 _BAR_CELLS = 44
 _REDRAWS = 5  # drawings of a running build in a second
@@ -55,10 +55,10 @@ class _PlainProgress(BuildProgress):
 
     def report(self, event: Event) -> None:
         super().report(event)
-        row = self.steps.get(event.step.id)
-        if row is not None and row.state != "running" and row.step.id not in self._told:
-            self._told.add(row.step.id)
-            _progress.print(escape(row.line(0)), soft_wrap=True)
+        for row in self.rows():
+            if row.state != "running" and row.step.name not in self._told:
+                self._told.add(row.step.name)
+                _progress.print(escape(row.line(0)), soft_wrap=True)
 
     def announce(self, text: str) -> None:
         super().announce(text)
@@ -250,12 +250,12 @@ def graph(model: Dockerfile, needed: set[int]) -> None:
     for stage in model.stages:
         note = "" if stage.index in needed else "  (skipped: the target does not need it)"
         style = "bold" if stage.index in needed else "dim"
-        text = f"{stage.label} (line {stage.line}) FROM {stage.base}{note}"
+        text = f"{stage.title} (line {stage.line}) FROM {stage.base}{note}"
         _out.print(f"[{style}]{escape(text)}[/]", soft_wrap=True)
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
                 source = edge.source
-                name = source if isinstance(source, str) else model.stage(source).label
+                name = source if isinstance(source, str) else model.stage(source).title
                 paths = " ".join(edge.paths)
                 _out.print(f"    ← {escape(f'{name}: {paths}')} (line {edge.line})", soft_wrap=True)
 
@@ -299,7 +299,7 @@ def _layer_table(layers: Sequence[Layer]) -> Table:
         table.add_row(
             megabytes(layer.unpacked_size),
             megabytes(layer.compressed_size),
-            Text(layer.kind, style=COLOURS[layer.kind]),
+            Text.assemble(("█ ", COLOURS[layer.kind]), layer.kind),
             layer.stage or "",
             str(layer.line or ""),
             Text(

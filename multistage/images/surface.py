@@ -10,8 +10,8 @@ from multistage.images.layers import File
 
 # What a part is called -> whose colour it has in the figures.
 PARTS = {
-    "toolchain": "builder stage",
-    "package manager": "builder stage",
+    "toolchain": "base",
+    "package manager": "base",
     "build dependencies": "dependencies",
     "source": "config",
     "app": "app",

@@ -240,7 +240,7 @@ def test_the_graph_as_text_shows_what_each_stage_takes(tmp_path: Path, capsys: C
     assert main(["graph", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "build (line 1) FROM golang:1.27",
-        "1 (line 2) FROM scratch",
+        "stage 1 (line 2) FROM scratch",
         "    ← build: /server /server (line 3)",
     ]
 
