@@ -163,7 +163,7 @@ def test_two_builds_of_one_name_at_once_each_return_their_own_image(
 ) -> None:
     both_built, buildx_build = Barrier(2, timeout=120), buildx.build
 
-    def wait_for_the_other(request: BuildRequest, report: Report) -> str:
+    def wait_for_the_other(request: BuildRequest, report: Report) -> list[str]:
         built = buildx_build(request, report)
         both_built.wait()  # now one of the two has the name
         return built

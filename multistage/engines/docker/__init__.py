@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ class DockerEngine:
                 classic.build(self._client, request, report)
                 return str(self._client.images.get(request.tag).id)
             # Another build may take the name over at any moment: the ID is this build's own.
-            built = buildx.build(request, report)
-            try:
-                return str(self._client.images.get(built).id)
-            except ImageNotFound:  # another builder than Docker's own names another digest
-                return str(self._client.images.get(request.tag).id)
+            digests = buildx.build(request, report)
+            for digest in digests:
+                with suppress(ImageNotFound):
+                    return str(self._client.images.get(digest).id)
+            return digests[0]  # gone with its name already, from the containerd store
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -31,8 +32,10 @@ _MISSING = re.compile(
 _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
 
 
-def build(request: BuildRequest, report: Report) -> str:
-    """Build ``request``, load the image into the engine under its tag, and return its ID.
+def build(request: BuildRequest, report: Report) -> list[str]:
+    """Build ``request``, load the image into the engine under its tag, and return its digests.
+
+    The image's ID is one of them: the manifest's, first, or the configuration's.
 
     Raises:
         LearnerError: the build failed; names the Dockerfile's line.
@@ -41,7 +44,7 @@ def build(request: BuildRequest, report: Report) -> str:
     """
     reader, log = ProgressReader(), BuildLog()
     with tempfile.TemporaryDirectory(prefix="multistage-") as folder:
-        built = Path(folder) / "image-id"
+        built = Path(folder) / "metadata.json"
         words = command(request, built)
         with _running(words) as process, _ended_by(request.cancelled, process):
             assert process.stderr is not None  # asked for in _running
@@ -52,15 +55,18 @@ def build(request: BuildRequest, report: Report) -> str:
         request.cancelled.check()
         if exit_code != 0:
             raise build_error(request, reader.text, log)
-        return built.read_text("utf-8").strip()
+        # Not --iidfile: it has the configuration's alone, by which containerd finds no image.
+        metadata = json.loads(built.read_text("utf-8"))
+        names = ("containerimage.digest", "containerimage.config.digest")
+        return [str(metadata[name]) for name in names if name in metadata]
 
 
 def command(request: BuildRequest, built: Path) -> list[str]:
-    """Return the command line that builds ``request`` and writes the image's ID to ``built``."""
+    """Return the command line that builds ``request`` and writes what it built to ``built``."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
     # An attestation beside the image would be one more "layer" in the archive.
     words += ["--provenance=false", "--tag", request.tag, "--file", str(request.dockerfile)]
-    words += ["--iidfile", str(built)]
+    words += ["--metadata-file", str(built)]
     if request.target is not None:
         words += ["--target", request.target]
     if request.no_cache:
