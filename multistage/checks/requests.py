@@ -62,13 +62,13 @@ def wait_until_it_answers(
     """
     deadline = clock() + _START_SECONDS
     while True:
+        left = deadline - clock()
         exit_code = container.exit_code()
         if exit_code is not None:
             raise LearnerError(
                 f"The container ended with exit code {exit_code}{_last_words(container)}",
                 mend=start_hint(container.logs()),
             )
-        left = deadline - clock()
         if left <= 0:
             break
         # A short time at first, to see soon that it ended; then longer, for one that is slow.

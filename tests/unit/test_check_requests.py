@@ -119,10 +119,42 @@ def test_waiting_ends_with_the_first_answer_even_an_error(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replies = iter([Answer(0, "no answer"), Answer(0, "no answer"), Answer(500, "broken")])
-    monkeypatch.setattr("multistage.checks.requests.ask", lambda _address, _path: next(replies))
+    monkeypatch.setattr("multistage.checks.requests.ask", lambda *_: next(replies))
     monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
     checks.wait_until_it_answers(MadeContainer(address), Clock(1))
     assert next(replies, None) is None
+
+
+def test_the_longer_the_wait_the_longer_an_answer_may_take(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def slow(_address: str, _path: str, seconds: float) -> Answer:
+        tries.append(seconds)
+        clock.now += min(seconds, 5)
+        return Answer(200 if seconds >= 5 else 0, "")
+
+    clock = Clock(0)
+    monkeypatch.setattr("multistage.checks.requests.ask", slow)
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
+    checks.wait_until_it_answers(MadeContainer(address), clock)
+    assert tries == [1, 2, 4, 8]
+
+
+def test_no_try_lasts_beyond_the_end_of_the_wait(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_address: str, _path: str, seconds: float) -> Answer:
+        clock.now += seconds
+        return Answer(0, "")
+
+    clock = Clock(0)
+    monkeypatch.setattr("multistage.checks.requests.ask", silent)
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
+    with pytest.raises(NoAnswerError):
+        checks.wait_until_it_answers(MadeContainer(address), clock)
+    assert clock.now == 30
 
 
 @pytest.mark.parametrize(
