@@ -228,6 +228,10 @@ def _say_hello(listener: socket.socket) -> None:
         ('exec: "/server": is a directory: unknown: permission denied', "the file itself"),
         ("exec /server: exec format error", "GOOS=linux"),
         ("unable to find user nonroot: no matching entries in passwd file", "number"),
+        ("/bin/sh: [nginx,: not found", "double quotes"),
+        ("/bin/sh: 1: ['nginx',: not found", "double quotes"),
+        ("The container ended with exit code 0: [notice] 1#1: nginx/1.26.3", "daemon off"),
+        ("The container ended with exit code 1: exit code 0", "ENTRYPOINT and CMD"),
         ("/docker-entrypoint.sh: exec: line 7: npm: not found", "ENTRYPOINT and CMD"),
     ],
 )
