@@ -62,13 +62,13 @@ def wait_until_it_answers(
     """
     deadline = clock() + _START_SECONDS
     while True:
+        left = deadline - clock()
         exit_code = container.exit_code()
         if exit_code is not None:
+            ended = f"The container ended with exit code {exit_code}"
             raise LearnerError(
-                f"The container ended with exit code {exit_code}{_last_words(container)}",
-                mend=start_hint(container.logs()),
+                ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
             )
-        left = deadline - clock()
         if left <= 0:
             break
         # A short time at first, to see soon that it ended; then longer, for one that is slow.
@@ -90,7 +90,7 @@ def _last_words(container: RunningContainer) -> str:
 
 def start_hint(said: str) -> str:
     """Return what to do about a container that does not start, from what it or the engine said."""
-    return next((hint for sign, hint in _START_HINTS if re.search(sign, said)), START_HINT)
+    return next((hint for sign, hint in _START_HINTS if re.search(sign, said, re.M)), START_HINT)
 
 
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
@@ -112,8 +112,18 @@ _START_HINTS = (
         "GOOS and GOARCH, or set GOOS=linux.",
     ),
     (
+        r"sh: (line )?(\d+: )?\[\S*: (command )?not found",
+        "The brackets of ENTRYPOINT and CMD hold JSON, which has double quotes only: with others a "
+        "shell is given the line.",
+    ),
+    (
         r"permission denied",
         "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
+    ),
+    (
+        r"^The container ended with exit code 0\b",
+        "A container ends with its first process: start the server in the foreground, as nginx "
+        'with -g "daemon off;".',
     ),
 )
 

@@ -119,10 +119,42 @@ def test_waiting_ends_with_the_first_answer_even_an_error(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replies = iter([Answer(0, "no answer"), Answer(0, "no answer"), Answer(500, "broken")])
-    monkeypatch.setattr("multistage.checks.requests.ask", lambda _address, _path: next(replies))
+    monkeypatch.setattr("multistage.checks.requests.ask", lambda *_: next(replies))
     monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
     checks.wait_until_it_answers(MadeContainer(address), Clock(1))
     assert next(replies, None) is None
+
+
+def test_the_longer_the_wait_the_longer_an_answer_may_take(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def slow(_address: str, _path: str, seconds: float) -> Answer:
+        tries.append(seconds)
+        clock.now += min(seconds, 5)
+        return Answer(200 if seconds >= 5 else 0, "")
+
+    clock = Clock(0)
+    monkeypatch.setattr("multistage.checks.requests.ask", slow)
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
+    checks.wait_until_it_answers(MadeContainer(address), clock)
+    assert tries == [1, 2, 4, 8]
+
+
+def test_no_try_lasts_beyond_the_end_of_the_wait(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_address: str, _path: str, seconds: float) -> Answer:
+        clock.now += seconds
+        return Answer(0, "")
+
+    clock = Clock(0)
+    monkeypatch.setattr("multistage.checks.requests.ask", silent)
+    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
+    with pytest.raises(NoAnswerError):
+        checks.wait_until_it_answers(MadeContainer(address), clock)
+    assert clock.now == 30
 
 
 @pytest.mark.parametrize(
@@ -196,6 +228,10 @@ def _say_hello(listener: socket.socket) -> None:
         ('exec: "/server": is a directory: unknown: permission denied', "the file itself"),
         ("exec /server: exec format error", "GOOS=linux"),
         ("unable to find user nonroot: no matching entries in passwd file", "number"),
+        ("/bin/sh: [nginx,: not found", "double quotes"),
+        ("/bin/sh: 1: ['nginx',: not found", "double quotes"),
+        ("The container ended with exit code 0: [notice] 1#1: nginx/1.26.3", "daemon off"),
+        ("The container ended with exit code 1: exit code 0", "ENTRYPOINT and CMD"),
         ("/docker-entrypoint.sh: exec: line 7: npm: not found", "ENTRYPOINT and CMD"),
     ],
 )

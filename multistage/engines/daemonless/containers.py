@@ -15,7 +15,12 @@ from multistage.engines import Finished
 from multistage.engines.daemonless import bases, stopping
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.lending import lent
-from multistage.engines.daemonless.program import own_command, own_identity, refuse_missing
+from multistage.engines.daemonless.program import (
+    find_program,
+    own_command,
+    own_identity,
+    refuse_foreign,
+)
 from multistage.engines.daemonless.running import TIMED_OUT, DaemonlessContainer
 from multistage.engines.daemonless.sandbox import Command, Mount, Process
 from multistage.engines.daemonless.store import StoredImage
@@ -84,7 +89,9 @@ def _started(
         **image_config.environment(config),
         **environment,
     }
-    refuse_missing(argv[0], variables["PATH"], folder, identity, tree)
+    program = find_program(argv[0], variables["PATH"], folder, identity, tree)
+    if program and sandbox.kind == "proot":
+        refuse_foreign(argv[0], program)
     with ExitStack() as stack:
         session = stack.enter_context(workshop.snapshots.session())
         opened = stack.enter_context(ways(port, variables, own_network=sandbox.own_network))
@@ -107,8 +114,15 @@ def _started(
         stack.callback(process.end)
         _end_in_time(process, stack)
         opened.hand_over()
-        send_stop = partial(stopping.send, sandbox, process.pid, image_config.stop_signal(config))
-        yield DaemonlessContainer(process, opened.forwarded, opened.candidates, send_stop)
+        yield DaemonlessContainer(
+            process,
+            opened.forwarded,
+            opened.candidates,
+            send_stop=partial(
+                stopping.send, sandbox, process.pid, image_config.stop_signal(config)
+            ),
+            main_has_ended=partial(stopping.main_has_ended, sandbox, process.pid),
+        )
 
 
 def _mounts() -> list[Mount]:

@@ -16,6 +16,9 @@ from multistage.engines.daemonless.tree import Entry, Tree
 from multistage.engines.daemonless.users import UnknownUserError, find_identity
 from multistage.errors import LearnerError
 
+_ELF, _SCRIPT = b"\x7fELF", b"#!"
+_MEND = "Check ENTRYPOINT and CMD: the program must be in the final image."
+
 
 def own_command(image: StoredImage) -> list[str]:
     """Return what an image itself starts.
@@ -47,8 +50,10 @@ def own_identity(user: str, tree: Tree) -> Identity:
         ) from error
 
 
-def refuse_missing(program: str, path: str, folder: str, identity: Identity, tree: Tree) -> None:
-    """Say that a program is not there, or may not be started by this user.
+def find_program(
+    program: str, path: str, folder: str, identity: Identity, tree: Tree
+) -> Entry | None:
+    """Return the program that a command names.
 
     Args:
         program: as the command names it.
@@ -58,18 +63,31 @@ def refuse_missing(program: str, path: str, folder: str, identity: Identity, tre
         tree: the image's files.
 
     Raises:
-        LearnerError: as Docker's runtime words it.
+        LearnerError: it is not there, or may not be started by this user; as Docker words it.
     """
-    if "/" in program:
-        fault = _fault(program, folder, identity, tree)
-    else:
+    places = [program]
+    if "/" not in program:
         places = [f"{entry or '.'}/{program}" for entry in path.split(":")] if program else []
-        found = any(not _fault(place, folder, identity, tree) for place in places)
-        fault = "" if found else "executable file not found in $PATH"
-    if fault:
+    fault = "executable file not found in $PATH"
+    for place in places:
+        found = _fault(place, folder, identity, tree)
+        if not found:
+            return tree.lookup(tree.resolve(os.path.join(folder, place)))
+        fault = found if "/" in program else fault
+    raise LearnerError(f'The container cannot start: exec: "{program}": {fault}', mend=_MEND)
+
+
+def refuse_foreign(program: str, entry: Entry) -> None:
+    """Refuse what the kernel would not run: execve(2), ENOEXEC. proot hands it to a shell.
+
+    Raises:
+        LearnerError: as Docker words it.
+    """
+    with open(entry.real, "rb") as file:
+        head = file.read(4)
+    if head != _ELF and head[:2] != _SCRIPT:
         raise LearnerError(
-            f'The container cannot start: exec: "{program}": {fault}',
-            mend="Check ENTRYPOINT and CMD: the program must be in the final image.",
+            f"The container cannot start: exec {program}: exec format error", mend=_MEND
         )
 
 

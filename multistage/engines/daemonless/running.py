@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from multistage.engines.daemonless.sandbox import Process, SandboxError
 
 TIMED_OUT = 124
 _LOG_BYTES = 1 << 16
+# Where a program's interpreter or loader is missing: in place of a page of guesses and of its
+# folders on this machine, what Docker's runtime says.
+_PROOT_REFUSES = re.compile(r'proot error: execve\("([^"\n]+)"\): No such file or directory\n')
 
 
 class DaemonlessContainer:
@@ -23,9 +27,12 @@ class DaemonlessContainer:
         process: Process,
         forwarded: int | None,
         candidates: tuple[int, ...],
+        *,
         send_stop: Callable[[], None],
+        main_has_ended: Callable[[], bool],
     ) -> None:
         self._process, self._forwarded, self._send_stop = process, forwarded, send_stop
+        self._main_has_ended = main_has_ended
         self._candidates = candidates
         self._log = b""
         self._lock = threading.Lock()
@@ -45,6 +52,8 @@ class DaemonlessContainer:
             return ""
         if self._forwarded is not None:
             return f"http://127.0.0.1:{self._forwarded}"
+        if self._main_has_ended():
+            return ""
         port = listening_port(self._process.pid) or self._new_port()
         return f"http://127.0.0.1:{port}" if port else ""
 
@@ -70,7 +79,9 @@ class DaemonlessContainer:
     def logs(self) -> str:
         """Return the last lines it wrote."""
         with self._lock:
-            return self._log.decode("utf-8", "replace").strip()
+            log = self._log.decode("utf-8", "replace").strip()
+        refused = _PROOT_REFUSES.match(log)
+        return f"exec {refused[1]}: no such file or directory" if refused else log
 
     def end(self) -> None:
         """Ask its launcher to end it."""
