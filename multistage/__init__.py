@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multistage.figures import (
         anatomy,
+        app_share,
         compare_bases,
         flow,
         intruder,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "takeaways": ("checklist",),
     "figures": (
-        "anatomy", "compare_bases", "flow", "intruder", "layer_stack", "programs", "pull_times",
-        "shares", "single_and_multi",
+        "anatomy", "app_share", "compare_bases", "flow", "intruder", "layer_stack", "programs",
+        "pull_times", "shares", "single_and_multi",
     ),
     "lessons": ("Example", "predict", "video"),
     "notebooks": ("Lab", "doctor"),
@@ -37,6 +38,7 @@ __all__ = [
     "Example",
     "Lab",
     "anatomy",
+    "app_share",
     "checklist",
     "compare_bases",
     "doctor",

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from multistage import bases
-from multistage.dockerfile import Dockerfile, Stage, parse
+from multistage.advice import Failure, advise
+from multistage.dockerfile import Dockerfile, parse
 from multistage.dockerfile.errors import did_you_mean
 from multistage.dockerfile.steps import step_numbers, step_stage
 from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
-from multistage.errors import LearnerError, UsageError
+from multistage.errors import CourseError, LearnerError, MachineError, UsageError
 from multistage.images import ImageArchive, Layer, attribute, read_archive
+from multistage.shown import wrapped
 from multistage.units import megabytes
 
 Announce = Callable[[str], None]
@@ -82,6 +84,9 @@ class Build:
         """Return the sizes, and on what they were measured: what a notebook shows."""
         return f"{self}\nMeasured {self.measured_on}"
 
+    def _repr_html_(self) -> str:
+        return wrapped(repr(self))
+
     @property
     def measured_on(self) -> str:
         """What the figures rest on: the day, the engine, and the stand-in bases by name."""
@@ -121,39 +126,69 @@ def build(
     """
     path = dockerfile or context / "Dockerfile"
     model = read_dockerfile(path, context)
-    if target is not None:
-        model.stage(target)
-    _refuse_misspelt_stages(model)
-    stand_ins = prepare_bases(engine, model, target, announce)
+    request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
+    made = _make(engine, request, model, report, announce)
+    announce(f"  Measuring {tag}")
+    image = read_image(engine, made.image_id)
+    return Build(
+        image=tag,
+        image_id=made.image_id,
+        engine=engine.name,
+        builder=engine.describe(),
+        stand_ins=made.stand_ins,
+        seconds=round(made.seconds, 2),
+        unpacked_size=image.unpacked_size,
+        compressed_size=image.compressed_size,
+        layers=_with_cached(attribute(image, model, target), model, made.log),
+        stages=_stages(model, target, made.log),
+        date=date.today().isoformat(),
+        is_multistage=model.is_multistage,
+    )
+
+
+def build_image(
+    engine: Engine,
+    context: Path,
+    *,
+    tag: str,
+    dockerfile: Path,
+    report: Report = ignore,
+    announce: Announce = lambda _line: None,
+) -> str:
+    """Build ``context`` and return the image's ID; raises as :func:`build`, measures nothing."""
+    model = read_dockerfile(dockerfile, context)
+    request = BuildRequest(context, dockerfile, tag)
+    return _make(engine, request, model, report, announce).image_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    image_id: str
+    stand_ins: tuple[str, ...]
+    seconds: float
+    log: BuildLog
+
+
+def _make(
+    engine: Engine, request: BuildRequest, model: Dockerfile, report: Report, announce: Announce
+) -> _Made:
+    """Build an image; an error gets the line of the step that failed."""
     log = BuildLog()
 
     def tell(event: Event) -> None:
         log.add(event)
         report(event)
 
+    if request.target is not None:
+        model.stage(request.target)
+    _refuse_misspelt_stages(model)
+    stand_ins = prepare_bases(engine, model, request.target, announce)
     started = time.monotonic()
-    request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
     try:
         image_id = engine.build(request, tell)
-    except LearnerError as error:
-        raise _located(error, model, log) from error
-    seconds = time.monotonic() - started
-    announce(f"  Measuring {tag}")
-    image = read_image(engine, image_id)
-    return Build(
-        image=tag,
-        image_id=image_id,
-        engine=engine.name,
-        builder=engine.describe(),
-        stand_ins=stand_ins,
-        seconds=round(seconds, 2),
-        unpacked_size=image.unpacked_size,
-        compressed_size=image.compressed_size,
-        layers=_with_cached(attribute(image, model, target), model, log),
-        stages=_stages(model, target, log),
-        date=date.today().isoformat(),
-        is_multistage=model.is_multistage,
-    )
+    except CourseError as error:
+        raise _advised(_located(error, model, log), log) from error
+    return _Made(image_id, stand_ins, time.monotonic() - started, log)
 
 
 def read_image(
@@ -255,7 +290,7 @@ def _load_stand_in(
         engine.load(stand_in.archive)
 
 
-def _located(error: LearnerError, model: Dockerfile, log: BuildLog) -> LearnerError:
+def _located(error: CourseError, model: Dockerfile, log: BuildLog) -> CourseError:
     """Return the error with its line, which older engines leave out, from the step that failed."""
     failed = log.failed()
     if failed is None or not error.where.startswith(model.path):
@@ -264,19 +299,32 @@ def _located(error: LearnerError, model: Dockerfile, log: BuildLog) -> LearnerEr
         if step_stage(model, stage) == failed.step.stage:
             for line, number in step_numbers(stage).items():
                 if number == failed.step.number:
-                    mend = _scratch_mend(model, stage, line) or error.mend
-                    return LearnerError(error.what, where=f"{model.path}:{line}", mend=mend)
+                    return _changed(error, error.what, f"{model.path}:{line}", error.mend)
     return error
 
 
-def _scratch_mend(model: Dockerfile, stage: Stage, line: int) -> str:
-    """Return the mend for a RUN in a stage that has no shell, empty where that is not it."""
-    is_run = any(i.line == line and i.keyword == "RUN" for i in stage.instructions)
-    while stage.base_stage is not None:
-        stage = model.stage(stage.base_stage)
-    if not is_run or stage.base != "scratch":
-        return ""
-    return "This stage starts from scratch and has no shell for RUN: do it in the builder stage."
+def _advised(error: CourseError, log: BuildLog) -> CourseError:
+    """Return the error with what its message means, where that is known.
+
+    The engine's own words stay: they are what the learner meets elsewhere.
+    """
+    failed = log.failed()
+    if failed is None or failed.error.endswith("context canceled"):
+        failure = Failure(error.what)
+    else:
+        output = "".join(log.output.get(failed.step.id, []))
+        failure = Failure(failed.error, output, failed.step.name)
+    advised = advise(failure)
+    if advised is None:
+        return error
+    what = error.what if advised.said in error.what else f"{error.what}\n    {advised.said}"
+    return _changed(error, what, error.where, advised.text)
+
+
+def _changed(error: CourseError, what: str, where: str, mend: str) -> CourseError:
+    kinds = (LearnerError, UsageError, MachineError)
+    kind = next((kind for kind in kinds if isinstance(error, kind)), CourseError)
+    return kind(what, where=where, mend=mend)
 
 
 def _looks_like_a_stage(name: str, model: Dockerfile) -> bool:

@@ -8,29 +8,48 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from multistage import commands
+from multistage import commands, progress_commands
 from multistage.errors import CourseError, UsageError
 
 _SIGNALLED = 128
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
+_LONGEST_LIMIT = 86400  # seconds
 _COMMANDS = {
     "doctor": commands.doctor,
-    "labs": commands.list_labs,
+    "labs": progress_commands.list_labs,
     "setup": commands.setup,
     "build": commands.build,
     "compare": commands.compare,
     "check": commands.check,
+    "watch": commands.watch,
     "inspect": commands.inspect,
     "graph": commands.graph,
     "reset": commands.reset,
     "export": commands.export,
     "prune": commands.prune,
+    "report": progress_commands.report,
+    "grade": progress_commands.grade,
 }
+
+
+_GRADE = """Run the checks over many submitted Dockerfiles, and write CSV. FOLDER holds
+STUDENT/LAB/Dockerfile; with --lab also STUDENT/Dockerfile or STUDENT.Dockerfile. Only the
+Dockerfile is taken from a submission; the build context is this course's own copy of the lab.
+Submissions are other people's code. They build and run in the engine's containers, with its
+network and its disk: use an engine that has nothing else on it. What the daemonless engine
+builds is not walled off from this machine as Docker's containers are."""
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= _LONGEST_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {_LONGEST_LIMIT} seconds")
+    return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,22 +73,10 @@ def parser() -> argparse.ArgumentParser:
     add("doctor", "Say which engine will be used, and how to get the others.")
     add("labs", "List the labs and their state.")
     add("setup", "Fetch the labs' base images, or build their stand-ins, ahead of time.")
-    for name, text in (
-        ("build", "Build and measure a lab's Dockerfile, or a folder's."),
-        ("compare", "Build before and after, and compare them."),
-        ("check", "Run a lab's checks on the learner's image."),
-    ):
-        sub = add(name, text)
-        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
-        sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
-        sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
-        sub.add_argument("--no-cache", action="store_true", help="build every step anew")
-        sub.add_argument("--secret", action="append", default=[], metavar="id=ID,src=FILE")
-        if name == "build":
-            sub.add_argument("--before", action="store_true", help="build the lab's before image")
-            sub.add_argument("--target", help="the stage to stop at")
-        if name == "compare":
-            sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
+    _add_building(add)
+    watch = add("watch", "Build and check a lab after every save, until Ctrl+C.")
+    watch.add_argument("lab", metavar="LAB")
+    watch.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
     inspect = add("inspect", "Show what is inside an image.")
     inspect.add_argument("image", metavar="IMAGE|LAB|FILE")
     inspect.add_argument("--engine", help="the engine that has the image")
@@ -87,7 +94,44 @@ def parser() -> argparse.ArgumentParser:
     prune.add_argument("--older-than", type=float, default=7, metavar="DAYS")
     prune.add_argument("--keep", type=float, metavar="GB", help="of build cache, at most")
     prune.add_argument("--yes", action="store_true", help="remove it")
+    report = add("report", "Write what was measured and passed so far as one HTML file.")
+    report.add_argument("--to", type=Path, metavar="FILE", help="default: multistage-report.html")
+    grade = add("grade", "Run the checks over many submitted Dockerfiles, and write CSV.")
+    grade.description = _GRADE
+    grade.add_argument("folder", type=Path, metavar="FOLDER")
+    grade.add_argument("--lab", help="the lab, where the folders do not tell")
+    grade.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
+    grade.add_argument("--to", type=Path, metavar="FILE", help="the CSV; default: standard output")
+    grade.add_argument(
+        "--limit", type=_seconds, default=600, metavar="SECONDS",
+        help="the most that one submission may take; default: 600",
+    )  # fmt: skip
     return root
+
+
+def _add_building(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add the commands that build a lab's Dockerfile or a folder's."""
+    for name, text in (
+        ("build", "Build and measure a lab's Dockerfile, or a folder's."),
+        ("compare", "Build before and after, and compare them."),
+        ("check", "Run a lab's checks on the learner's image."),
+    ):
+        sub = add(name, text)
+        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
+        sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
+        sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
+        sub.add_argument("--no-cache", action="store_true", help="build every step anew")
+        sub.add_argument("--secret", action="append", default=[], metavar="id=ID,src=FILE")
+        if name == "build":
+            sub.add_argument("--before", action="store_true", help="build the lab's before image")
+            sub.add_argument("--target", help="the stage to stop at")
+        if name == "check":
+            sub.add_argument(
+                "--hints", type=int, choices=(0, 1, 2, 3), default=1,
+                help="how many hints for each check that fails: a nudge, the idea, the line",
+            )  # fmt: skip
+        if name == "compare":
+            sub.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
 
 
 def _end(number: int, _frame: object) -> None:

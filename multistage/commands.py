@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multistage import bases, engines, labs, terminal
+from multistage import bases, engines, labs, record, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, MachineError, UsageError
@@ -66,35 +66,6 @@ def _stand_ins_in_use(chosen: str | None, recipes: dict[str, bool]) -> list[str]
         return []
     engine = engines.choose(chosen)
     return [name for name in recipes if bases.is_stand_in(name, engine.labels(name) or {})]
-
-
-def list_labs(options: Namespace) -> Outcome:
-    """List the labs and their state."""
-    rows = [(lab, _state(lab)) for lab in labs.labs()]
-    if not options.json:
-        terminal.labs(rows)
-    return Outcome(
-        {
-            "labs": [
-                {
-                    "name": lab.name,
-                    "title": lab.title,
-                    "summary": lab.summary,
-                    "minutes": lab.minutes,
-                    "video": lab.video,
-                    "state": state,
-                }
-                for lab, state in rows
-            ]
-        }
-    )
-
-
-def _state(lab: labs.LabFolder) -> str:
-    try:
-        return "converted" if lab.is_converted() else "not converted yet"
-    except LearnerError as error:
-        return f"cannot be read: {error.what}"
 
 
 def setup(options: Namespace) -> Outcome:
@@ -163,17 +134,32 @@ def compare(options: Namespace) -> Outcome:
 
 def check(options: Namespace) -> Outcome:
     """Run the lab's checks on the learner's image."""
-    from multistage.checks import check_lab
+    from multistage.checks import check_lab, does_not_build
 
     subject = _subject(options.lab, options.file)
     if subject.lab is None:
         raise UsageError(f"{options.lab} is a folder: it has no checks.", mend="Name a lab.")
-    built = _build(subject, "after", options)
-    with terminal.progress(f"Checking {subject.name}"):
-        report = check_lab(engines.choose(options.engine), subject.lab, built)
+    text, built = record.text_of(subject.dockerfile), None
+    try:
+        built = _build(subject, "after", options)
+        with terminal.progress(f"Checking {subject.name}") as progress:
+            report = check_lab(
+                engines.choose(options.engine), subject.lab, built, subject.dockerfile,
+                report=progress.report, announce=progress.announce,
+            )  # fmt: skip
+    except LearnerError as error:
+        report = does_not_build(subject.lab, error)
     if not options.json:
-        terminal.check(report)
+        terminal.check(report, options.hints)
+    terminal.note(record.add_checked(subject.lab, subject.dockerfile, text, built, report))
     return Outcome(report.to_json(), 0 if report.passed else 1)
+
+
+def watch(options: Namespace) -> Outcome:
+    """Show after every save what is right, what is not, and what to try, until Ctrl+C."""
+    from multistage.watch.terminal import watch as watch_until_stopped
+
+    return Outcome(watch_until_stopped(options))
 
 
 def inspect(options: Namespace) -> Outcome:
@@ -319,10 +305,11 @@ def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
 def _build(subject: _Subject, which: str, options: Namespace, target: str | None = None) -> Build:
     engine = engines.choose(options.engine)
     model = read_dockerfile(subject.dockerfile, subject.context)
+    text = record.text_of(subject.dockerfile)
     with terminal.progress(f"Building {subject.tag(which)}", model, target) as progress:
         if notice := getattr(engine, "notice", ""):
             progress.announce(notice)
-        return build_and_measure(
+        built = build_and_measure(
             engine,
             subject.context,
             tag=subject.tag(f"{which}-{target.lower()}" if target else which),
@@ -333,6 +320,9 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
             report=progress.report,
             announce=progress.announce,
         )
+    if subject.lab is not None and target is None:
+        terminal.note(record.add_measured(subject.lab, subject.dockerfile, text, built))
+    return built
 
 
 def _refuse_other_plots(path: Path | None) -> None:

@@ -49,5 +49,11 @@ class MachineError(CourseError):
     exit_code = 3
 
 
+class BuildCancelledError(CourseError):
+    """What was being done is no longer wanted: its result is not there, and nobody is at fault."""
+
+    exit_code = 130
+
+
 class NotPossibleHereError(MachineError):
     """A check needs what this machine does not allow: it is left out, not failed."""

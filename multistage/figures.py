@@ -10,6 +10,10 @@ from multistage.engines import choose
 from multistage.images import File, final_tree, parts_of, surface
 from multistage.shown import Shown, drawn
 
+_STAND_INS_LACK = (
+    "Stand-in base images have no package lists and no set-uid programs. Real ones have both."
+)
+
 
 def tree_of(build: Build) -> dict[str, File]:
     """Return the files that a container of this build's image would see, by path."""
@@ -40,6 +44,7 @@ def compare_bases(images: Mapping[str, Build], title: str = "The same app") -> S
 def intruder(images: Mapping[str, Build]) -> Shown:
     """Return what an intruder would find in each image: programs, shells, package managers."""
     lines = []
+    stand_ins = {name for build in images.values() for name in build.stand_ins}
     for name, build in images.items():
         found = surface(tree_of(build))
         lines.append(f"{name}:")
@@ -47,7 +52,15 @@ def intruder(images: Mapping[str, Build]) -> Shown:
         lines.append(f"    shells: {', '.join(found.shells) or 'none'}")
         lines.append(f"    package managers: {', '.join(found.package_managers) or 'none'}")
         lines.append(f"    installed packages that it names: {found.packages:,}")
+    if stand_ins:
+        lines.append(_STAND_INS_LACK)
     return Shown("\n".join(lines))
+
+
+def app_share(build: Build) -> float:
+    """Return how many per cent of an image's bytes are the app."""
+    parts = parts_of(tree_of(build))
+    return round(100 * parts["app"] / (sum(parts.values()) or 1), 1)
 
 
 def programs(build: Build) -> int:

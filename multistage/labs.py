@@ -22,23 +22,47 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that the running container must answer, before and after alike."""
+    """A request that the running container must answer, before and after alike.
+
+    Attributes:
+        path: what is asked for.
+        status: the status of the answer.
+        contains: what its body must hold.
+        why: what is right then, as a sentence without its full stop.
+        hints: from a nudge over the idea to the line to write.
+        needs_network: whether the app asks another server.
+        same: whether type and body must be the before image's.
+    """
 
     path: str
     status: int
     contains: str
     why: str
-    hint: str
+    hints: tuple[str, ...]
     needs_network: bool = False
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Forbidden:
-    """Files that must not be in the after image: a glob from the image's root."""
+class Absent:
+    """What must not be in the after image, in any of its layers.
 
-    path: str
-    why: str
-    hint: str
+    Attributes:
+        id: its check is called ``without-<id>``.
+        what: its name in a sentence.
+        hints: from a nudge over the idea to the line to write.
+        paths: globs from the image's root, for what they name and all that lies below it.
+        programs: names of programs, in whatever folder. The before image's are also found under
+            another name, by their content.
+        context: globs of files of the build context, found by their content.
+    """
+
+    id: str
+    what: str
+    hints: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +94,7 @@ class LabFolder:
     nonroot: bool
     solution: str
     requests: tuple[Request, ...]
-    forbidden: tuple[Forbidden, ...]
+    absent: tuple[Absent, ...]
 
     @property
     def app(self) -> Path:
@@ -137,15 +161,15 @@ def read_lab(file: Path) -> LabFolder:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
         fields = {key: data[key] for key in _PLAIN_FIELDS}
-        if not all(isinstance(data[key], int) for key in ("order", "minutes", "port")):
-            raise TypeError("order, minutes and port are whole numbers")
+        for key in ("order", "minutes", "port"):
+            _number(data[key])
         return LabFolder(
             name=file.parent.name,
             folder=file.parent,
-            budget=data["budget"]["unpacked_size"],
+            budget=_number(data["budget"]["unpacked_size"]),
             nonroot=bool(data.get("nonroot", False)),
-            requests=tuple(Request(**request) for request in data.get("requests", [])),
-            forbidden=tuple(Forbidden(**entry) for entry in data.get("forbidden", [])),
+            requests=tuple(Request(**_tuples(entry)) for entry in data.get("requests", [])),
+            absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
             **fields,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -154,6 +178,25 @@ def read_lab(file: Path) -> LabFolder:
             where=str(file),
             mend="Restore it with: git checkout -- labs",
         ) from error
+
+
+_LISTS = ("hints", "paths", "programs", "context")
+
+
+def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of the file with its lists as tuples."""
+    for key, value in entry.items():
+        if (key in _LISTS) != isinstance(value, list):
+            raise TypeError(f"{key}: {value!r}")
+        if key == "status":
+            _number(value)
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 _PLAIN_FIELDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multistage import labs
+from multistage import labs, record
 from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
@@ -17,6 +17,7 @@ from multistage.units import megabytes
 
 if TYPE_CHECKING:
     from multistage.checks import Answer
+    from multistage.watch.panel import WatchPanel
 
 _LARGEST_GUESS = 1e6  # megabytes
 _ANSWER = 300  # characters of an answer that are shown
@@ -39,12 +40,11 @@ def stage_lines(model: Dockerfile) -> list[str]:
     """Return a Dockerfile's stages in words, and under each what it copies from others."""
     lines = []
     for stage in model.stages:
-        name = stage.name or f"stage {stage.index}, without a name"
-        lines.append(f"{name}: FROM {stage.base} (line {stage.line})")
+        lines.append(f"{stage.title}: FROM {stage.base} (line {stage.line})")
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
                 source = edge.source if isinstance(edge.source, str) else model.stage(edge.source)
-                name = source if isinstance(source, str) else source.label
+                name = source if isinstance(source, str) else source.title
                 *taken, destination = edge.paths or ("",)
                 what = f"{' '.join(taken)} from {name} to {destination}"
                 lines.append(f"    takes {what} (line {edge.line})")
@@ -139,20 +139,37 @@ class Lab:
         before, after = self._measured_before(), self._measured_after()
         return drawn(plots.compare(self.folder.title, before, after))
 
-    def check(self) -> Shown:
-        """Run the lab's checks, and return the checklist with a hint for each that fails."""
-        from multistage.checks import check_lab
+    def check(self, hints: int = 1) -> Shown:
+        """Run the lab's checks, and return the checklist.
+
+        Args:
+            hints: how many for each check that fails, up to 3: a nudge, the idea, the line.
+        """
+        from multistage.checks import check_lab, does_not_build
 
         # Always what the Dockerfile says now; with nothing changed all of it is cached.
-        report = check_lab(self.engine, self.folder, self.build())
-        lines = []
-        for check in report.checks:
-            lines.append(f"{'✓' if check.passed else '✗'} {check.title}. {check.message}")
-            if check.hint:
-                lines.append(f"    Hint: {check.hint}")
-        done = sum(check.passed for check in report.checks)
-        lines.append(f"{done} of {len(report.checks)} checks passed.")
-        return Shown("\n".join(lines))
+        text, built = record.text_of(self.folder.dockerfile), None
+        try:
+            built = self.build()
+            with build_panel("Checking") as panel:
+                report = check_lab(
+                    self.engine, self.folder, built,
+                    report=panel.report, announce=panel.announce,
+                )  # fmt: skip
+        except LearnerError as error:
+            report = does_not_build(self.folder, error)
+        note = record.add_checked(self.folder, self.folder.dockerfile, text, built, report)
+        more = [f"More hints: lab.check(hints={hints + 1})"] if report.has_more(hints) else []
+        return Shown("\n".join([*report.lines(hints), *more, *([note] if note else [])]))
+
+    def watch(self) -> WatchPanel:
+        """Show after every save what is right, what is not, and what to try, until ``.stop()``.
+
+        The kernel stays free for other cells.
+        """
+        from multistage.watch.panel import watch
+
+        return watch(self.folder, choose(self._engine_name))
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""
@@ -233,8 +250,9 @@ class Lab:
 
     def _build(self, which: str, dockerfile: Path, target: str | None = None) -> Build:
         model = read_dockerfile(dockerfile, self.folder.app)
+        text = record.text_of(dockerfile)
         with build_panel(f"Building {which}", model, target) as panel:
-            return build(
+            built = build(
                 self.engine,
                 self.folder.app,
                 tag=self.folder.tag(f"{which}-{target.lower()}" if target else which),
@@ -243,6 +261,9 @@ class Lab:
                 report=panel.report,
                 announce=panel.announce,
             )
+        if target is None and (note := record.add_measured(self.folder, dockerfile, text, built)):
+            print(note)
+        return built
 
 
 def _is_guess(guess: object) -> bool:

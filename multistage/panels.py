@@ -19,16 +19,17 @@ from multistage.text import plain
 REDRAW = 0.2  # seconds between two drawings of a running build
 _LOG_EVERY = 5  # drawings: the log is many times larger than the rest
 # The figures' colours (plots.style), repeated because a build does not load matplotlib.
-_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2", "waiting": "#9A9A9A"}
-_INK, _QUIET, _FAINT, _PAPER = "#22272E", "#6B7280", "#D0D4DA", "#FFFFFF"
+_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2", "waiting": "#D0D4DA"}
+_INK, _QUIET, _FAINT, _PAPER = "#1B1F24", "#6B7280", "#D0D4DA", "#FFFFFF"
 
 # Opaque paper, so that it reads the same in light and dark themes. ``:has`` folds the log by a
 # <details> that is never drawn anew, so it stays as the learner left it.
-_STYLE = f"""<style>
+STYLE = f"""<style>
 .multistage-panel {{ background: {_PAPER}; color: {_INK}; border: 1px solid {_FAINT};
-  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light; }}
+  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light;
+  max-width: 800px; box-sizing: border-box; }}
 .multistage-panel .widget-html-content {{ color: {_INK}; line-height: 1.45; flex: 1 1 0;
-  min-width: 0; }}
+  min-width: 0; word-break: normal; overflow-wrap: anywhere; }}
 .multistage-stages {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: stretch;
   margin: 6px 0; }}
 .multistage-stage {{ border: 1px solid {_FAINT}; border-top: 6px solid {_COLOURS["waiting"]};
@@ -39,9 +40,12 @@ _STYLE = f"""<style>
 .multistage-panel progress {{ width: 14em; vertical-align: middle; }}
 .multistage-panel table {{ border-collapse: collapse; width: 100%; margin-top: 4px; }}
 .multistage-panel th {{ text-align: left; font-weight: normal; color: {_QUIET}; }}
-.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap; }}
-.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; overflow: hidden;
-  text-overflow: ellipsis; font-family: monospace; }}
+.multistage-panel td, .multistage-panel th {{ padding: 1px 10px 1px 0; white-space: nowrap;
+  vertical-align: top; }}
+.multistage-panel td.multistage-instruction {{ width: 100%; max-width: 0; white-space: normal;
+  font-family: monospace; }}
+.multistage-instruction div {{ display: -webkit-box; -webkit-box-orient: vertical;
+  -webkit-line-clamp: 2; overflow: hidden; }}
 .multistage-panel button {{ color: {_INK}; background: {_PAPER}; border: 1px solid {_INK};
   border-radius: 4px; padding: 2px 12px; cursor: pointer; }}
 .multistage-panel summary {{ cursor: pointer; }}
@@ -54,7 +58,7 @@ _STYLE = f"""<style>
 .multistage-headline {{ font-weight: bold; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }}
 </style>"""
-_FOLD = f"{_STYLE}<details><summary>Log</summary></details>"
+_FOLD = f"{STYLE}<details><summary>Log</summary></details>"
 # https://jupyterlab.readthedocs.io/en/stable/api/classes/apputils.CommandLinker.html
 _INTERRUPT = (
     '<button type="button" data-commandlinker-command="notebook:interrupt-kernel" '
@@ -105,15 +109,12 @@ def build_panel(
 def panel_html(progress: BuildProgress) -> str:
     """Return all of the panel but the log: headline, stages, how many steps are done, each step."""
     done, total = progress.steps_done()
-    parts = [f'<div class="multistage-headline">{_escaped(progress.headline())}</div>']
-    stages = progress.stages()
-    if stages:
-        boxes = "".join(_stage_html(stage) for stage in stages)
-        parts.append(f'<div class="multistage-stages" role="list">{boxes}</div>')
+    parts = [f'<div class="multistage-headline">{escaped(progress.headline())}</div>']
+    parts.append(stages_html(progress))
     if total:
         bar = f'<progress value="{done}" max="{total}" aria-label="Steps done"></progress>'
         parts.append(f"<div>Steps done: {done} of {total} {bar}</div>")
-    parts += [f"<div>{_escaped(note)}</div>" for note in progress.notes]
+    parts += [f"<div>{escaped(note)}</div>" for note in progress.notes]
     rows = progress.rows()
     if rows:
         names = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
@@ -122,20 +123,26 @@ def panel_html(progress: BuildProgress) -> str:
     return "".join(parts)
 
 
+def stages_html(progress: BuildProgress) -> str:
+    """Return the stages as boxes, each with how far it is; nothing without a model."""
+    boxes = "".join(_stage_html(stage) for stage in progress.stages())
+    return f'<div class="multistage-stages" role="list">{boxes}</div>' if boxes else ""
+
+
 def log_html(progress: BuildProgress) -> str:
     """Return the last lines of the log, the newest in view."""
     text = "\n".join(list(progress.log)) or "No output."
-    return f'<div class="multistage-lines" tabindex="0"><pre>{_escaped(text)}</pre></div>'
+    return f'<div class="multistage-lines" tabindex="0"><pre>{escaped(text)}</pre></div>'
 
 
 _COLUMNS = ("Stage", "Step", "State", "Time")
 
 
 def _step_html(row: StepProgress, now: float) -> str:
-    instruction = _escaped(row.instruction)
+    instruction = escaped(row.instruction)
     return (
-        f"<tr><td>{_escaped(row.place)}</td>"
-        f'<td class="multistage-instruction" title="{instruction}">{instruction}</td>'
+        f"<tr><td>{escaped(row.place)}</td>"
+        f'<td class="multistage-instruction" title="{instruction}"><div>{instruction}</div></td>'
         f"<td>{MARKS[row.state]} {row.state}</td><td>{row.time(now)}</td></tr>"
     )
 
@@ -150,12 +157,13 @@ def _stage_html(stage: StageProgress) -> str:
     ]
     return (
         f'{arrow}<div role="listitem" class="multistage-stage multistage-{stage.state}" '
-        f'style="border-top-color: {colour}"><b>{_escaped(stage.name)}</b><br>'
-        f"{'<br>'.join(map(_escaped, lines))}</div>"
+        f'style="border-top-color: {colour}"><b>{escaped(stage.name)}</b><br>'
+        f"{'<br>'.join(map(escaped, lines))}</div>"
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text as a page shows it letter by letter."""
     return html.escape(plain(text))
 
 
@@ -181,7 +189,7 @@ def _drawn(progress: BuildProgress) -> Iterator[None]:
             log.value = log_html(progress)
 
     try:
-        with _repeated(draw):
+        with repeated(draw):
             yield
     finally:
         with suppress(Exception):  # the kernel may be going away
@@ -201,7 +209,7 @@ def _widgets(progress: BuildProgress) -> tuple[Any, Any, Any, Any]:
 
 
 @contextmanager
-def _repeated(draw: Callable[[int], None], pause: float = REDRAW) -> Iterator[None]:
+def repeated(draw: Callable[[int], None], pause: float = REDRAW) -> Iterator[None]:
     """Call ``draw`` every ``pause`` seconds in a thread of its own, so that no build waits for it.
 
     It is called with how many times it was called before, and not again when the block has ended.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multistage.dockerfile import Dockerfile, Stage
 from multistage.dockerfile.steps import step_numbers, step_stage
@@ -66,7 +66,7 @@ class StageProgress:
         done: how many of its steps are done.
         total: how many it has.
         time: how long it took or takes so far, empty where it did not run.
-        follows: whether it takes from the stage before it.
+        follows: whether it takes, in this build, from the stage before it.
     """
 
     name: str
@@ -123,10 +123,17 @@ class BuildProgress:
         self.doing, self.ended = "Starting", ""
         self._model, self._clock = model, clock
         self._needed = model.needed(target) if model else ()
+        # A comma parts two numbers: [stage 1, 2/2], but [builder 2/2].
+        self._titles = (
+            {step_stage(model, stage): stage.name or f"{stage.title}," for stage in model.stages}
+            if model
+            else {}
+        )
         self._began, self._took = clock(), 0.0
 
     def report(self, event: Event) -> None:
         """Take in one event of the build."""
+        event = replace(event, step=self._called(event.step))
         if isinstance(event, StepLog):
             self._write(event)
         elif isinstance(event, StepStarted):
@@ -137,6 +144,14 @@ class BuildProgress:
             began = event.at - event.seconds
             row = self.steps.setdefault(event.step.id, StepProgress(event.step, began))
             row.took, row.state = event.seconds, _state(event)
+
+    def _called(self, step: Step) -> Step:
+        """Return a step with its stage as people call it: ``[stage 1, 2/2] …``, not stage-1."""
+        title = self._titles.get(step.stage)
+        if step.number is None or title is None:
+            return step
+        text = step.name.partition("] ")[2]
+        return replace(step, name=f"[{title} {step.number}/{step.total}] {text}")
 
     def announce(self, text: str) -> None:
         """Take in a line of the course's own."""
@@ -163,8 +178,34 @@ class BuildProgress:
         return self._clock()
 
     def rows(self) -> list[StepProgress]:
-        """Return the steps that began."""
-        return list(self.steps.values())  # a copy: another thread may add one meanwhile
+        """Return the steps that began, each stage's own."""
+        rows = []
+        for row in list(self.steps.values()):  # a copy: another thread may add one meanwhile
+            rows += [row, *self._shared(row)]
+        return rows
+
+    def _shared(self, row: StepProgress) -> list[StepProgress]:
+        """Return a first step once more for each other stage that starts from the same image.
+
+        BuildKit fetches the image once and reports it for one of them, but counts it in all.
+        """
+        if self._model is None or row.step.number != 1:
+            return []
+        told = {r.step.stage for r in list(self.steps.values()) if r.step.number == 1}
+        names = {step_stage(self._model, stage): stage for stage in self._needed}
+        own = names.get(row.step.stage)
+        if own is None or not _has_image(own):
+            return []
+        others = {
+            name: stage
+            for name, stage in names.items()
+            if name not in told and (stage.base, stage.platform) == (own.base, own.platform)
+        }
+        steps = [
+            replace(row.step, id=f"{row.step.id} {name}", stage=name, total=_count(stage))
+            for name, stage in others.items()
+        ]
+        return [replace(row, step=self._called(step)) for step in steps]
 
     def stages(self) -> list[StageProgress]:
         """Return every stage of the model, in the Dockerfile's order; none without a model."""
@@ -188,10 +229,10 @@ class BuildProgress:
             return f"{self.title} ({seconds(self.seconds)} so far): {self.doing}"
         if self.ended != "done":
             return f"{self.title}: {self.ended} after {seconds(self.seconds)}"
-        rows = self.rows()
-        cached = sum(row.state == "cached" for row in rows)
+        _, total = self.steps_done()
+        cached = sum(row.state == "cached" for row in self.rows())
         note = f", {cached} cached" if cached else ""
-        return f"{self.title}: {len(rows)} steps{note}, {seconds(self.seconds)}"
+        return f"{self.title}: {total} steps{note}, {seconds(self.seconds)}"
 
     def lines(self) -> list[str]:
         """Return all of it as text: the headline, the stages, how many steps, each step."""
@@ -219,7 +260,7 @@ class BuildProgress:
             (row.began for row in ran), default=0
         )
         return StageProgress(
-            name=stage.name or f"stage {stage.index}",
+            name=stage.title,
             base=stage.base,
             role="runtime stage" if stage == self._needed[-1] else "builder stage",
             takes=_takes(model, stage),
@@ -227,8 +268,8 @@ class BuildProgress:
             done=done,
             total=total,
             time=seconds(took) if ran else "",
-            follows=any((e.source, e.target) == (stage.index - 1, stage.index)
-                        for e in model.edges),
+            follows=needed and any((e.source, e.target) == (stage.index - 1, stage.index)
+                               for e in model.edges),
         )  # fmt: skip
 
     def _end_of(self, row: StepProgress) -> float:
@@ -258,8 +299,11 @@ def _is_done(row: StepProgress) -> bool:
 
 def _count(stage: Stage) -> int:
     """Return how many steps a stage has, as BuildKit counts: an image it starts from is one."""
-    has_image = stage.base_stage is None and stage.base != "scratch"
-    return len(step_numbers(stage)) + has_image
+    return len(step_numbers(stage)) + _has_image(stage)
+
+
+def _has_image(stage: Stage) -> bool:
+    return stage.base_stage is None and stage.base != "scratch"
 
 
 def _takes(model: Dockerfile, stage: Stage) -> tuple[str, ...]:
@@ -267,7 +311,7 @@ def _takes(model: Dockerfile, stage: Stage) -> tuple[str, ...]:
     for edge in model.edges:
         if edge.target == stage.index and edge.kind != "from":
             source = (
-                edge.source if isinstance(edge.source, str) else model.stages[edge.source].label
+                edge.source if isinstance(edge.source, str) else model.stages[edge.source].title
             )
             words.append(f"takes {' '.join(edge.paths[:-1]) or 'files'} from {source}")
     return tuple(dict.fromkeys(words))

@@ -12,6 +12,12 @@ from multistage.text import plain
 if TYPE_CHECKING:
     from multistage.plots import Picture
 
+# JupyterLab breaks plain text anywhere, also within words; HTML can say otherwise.
+_WRAPPED = (
+    "word-break:normal;overflow-wrap:anywhere;"
+    "margin:0;padding:5px 0 0 7px;font-size:var(--jp-code-font-size)"  # as JupyterLab has text
+)
+_FRAMED = "max-width:100%;box-sizing:border-box;border:1px solid #D0D4DA;border-radius:6px"
 _DOTS_PER_INCH = 200  # sharp on screens that show two dots where others show one
 
 
@@ -19,9 +25,10 @@ class Shown:
     """A result that shows itself in a notebook: text everywhere, HTML where there is room."""
 
     def __init__(self, text: str, rich: str | None = None, image: bytes | None = None) -> None:
-        self._bundle: dict[str, Any] = {"text/plain": plain(text)}
-        if rich is not None:
-            self._bundle["text/html"] = rich
+        self._bundle: dict[str, Any] = {
+            "text/plain": plain(text),
+            "text/html": wrapped(text) if rich is None else rich,
+        }
         if image is not None:
             self._bundle["image/png"] = image
 
@@ -34,6 +41,11 @@ class Shown:
         return self._bundle
 
 
+def wrapped(text: str) -> str:
+    """Return text as HTML that breaks its lines between words."""
+    return f'<pre style="{_WRAPPED}">{html.escape(plain(text))}</pre>'
+
+
 def drawn(picture: Picture) -> Shown:
     """Return a figure as a notebook shows it: with its text, for those who cannot see it."""
     buffer = io.BytesIO()
@@ -41,6 +53,6 @@ def drawn(picture: Picture) -> Shown:
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     rich = (
         f'<img alt="{html.escape(picture.text)}" width="800" '
-        f'style="max-width:100%" src="data:image/png;base64,{data}">'
+        f'style="{_FRAMED}" src="data:image/png;base64,{data}">'
     )
     return Shown(picture.text, rich, buffer.getvalue())

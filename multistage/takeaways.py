@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multistage import labs
-from multistage.builds import Build, read_dockerfile
+from multistage.builds import Announce, Build, build, read_dockerfile
 from multistage.checks import check_lab
 from multistage.dockerfile import Dockerfile
+from multistage.engines import Engine, choose
 from multistage.errors import LearnerError
-from multistage.notebooks import Lab
+from multistage.panels import build_panel
 from multistage.shown import Shown
 from multistage.units import times_smaller
 
@@ -80,21 +81,27 @@ def named_sources(model: Dockerfile) -> tuple[str, ...]:
 
 def checklist() -> Shown:
     """Return the checklist; builds and checks each lab that is converted."""
-    return Shown("\n".join(tick(tuple(_look_at(lab) for lab in labs.labs()))))
+    engine = choose()
+    with build_panel("Looking at the labs") as panel:
+        found = tuple(_look_at(engine, lab, panel.announce) for lab in labs.labs())
+    return Shown("\n".join(tick(found)))
 
 
-def _look_at(folder: labs.LabFolder) -> Converted:
+def _look_at(engine: Engine, lab: labs.LabFolder, announce: Announce) -> Converted:
+    announce(lab.title)
     try:
-        model = read_dockerfile(folder.dockerfile, folder.app)
+        model = read_dockerfile(lab.dockerfile, lab.app)
         if not model.is_multistage:
-            return Converted(folder.title, len(model.stages))
-        lab = Lab(folder.name)
-        before, after = lab.build_before(), lab.build()
-        works = check_lab(lab.engine, folder, after).passed
+            return Converted(lab.title, len(model.stages))
+        before, after = (
+            build(engine, lab.app, tag=lab.tag(which), dockerfile=file, announce=announce)
+            for which, file in (("before", lab.before_dockerfile), ("after", lab.dockerfile))
+        )
+        works = check_lab(engine, lab, after).passed
     except LearnerError as error:
-        return Converted(folder.title, 0, problem=f"{error.what} {error.mend}".strip())
+        return Converted(lab.title, 0, problem=f"{error.what} {error.mend}".strip())
     names = named_sources(model)
-    return Converted(folder.title, len(model.stages), names, _ratio(before, after), works)
+    return Converted(lab.title, len(model.stages), names, _ratio(before, after), works)
 
 
 def _ratio(before: Build, after: Build) -> float | None:

@@ -29,14 +29,20 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
 
 # The figures' colours (plots.COLOURS), repeated because the command line does not load matplotlib.
-_COLOURS = {"base": "#9A9A9A", "dependencies": "#D55E00", "app": "#009E73", "config": "#CC79A7"}
-_STAGE_COLOURS = {"builder stage": "#E69F00", "runtime stage": "#0072B2"}
+COLOURS = {"base": "#9A9A9A", "dependencies": "#E69F00", "app": "#009E73", "config": "#F0E442"}
+_STAGE_COLOURS = {"builder stage": "#CC79A7", "runtime stage": "#0072B2"}
+_CHECK_STYLES = {"✗": "red", "✓": "green"}
 _BAR_CELLS = 44
 _REDRAWS = 5  # drawings of a running build in a second
 _ROWS = 12  # steps that are shown: a terminal is no higher
 
 _out = Console(highlight=False)
 _progress = Console(stderr=True, highlight=False)
+
+
+def console() -> Console:
+    """Return where results are shown."""
+    return _out
 
 
 def escape(text: str) -> str:
@@ -49,10 +55,10 @@ class _PlainProgress(BuildProgress):
 
     def report(self, event: Event) -> None:
         super().report(event)
-        row = self.steps.get(event.step.id)
-        if row is not None and row.state != "running" and row.step.id not in self._told:
-            self._told.add(row.step.id)
-            _progress.print(escape(row.line(0)), soft_wrap=True)
+        for row in self.rows():
+            if row.state != "running" and row.step.name not in self._told:
+                self._told.add(row.step.name)
+                _progress.print(escape(row.line(0)), soft_wrap=True)
 
     def announce(self, text: str) -> None:
         super().announce(text)
@@ -87,7 +93,7 @@ def progress(
         console=_progress,
         refresh_per_second=_REDRAWS,
         transient=True,
-        get_renderable=lambda: _drawn(current),
+        get_renderable=lambda: drawn(current),
     )
     with live, _ended(current):
         yield current
@@ -109,7 +115,7 @@ def _ended(current: BuildProgress) -> Iterator[None]:
     current.end("done")
 
 
-def _drawn(current: BuildProgress) -> Group:
+def drawn(current: BuildProgress) -> Group:
     """Return the progress as it is now: what the notebook's panel shows, but for the log."""
     done, total = current.steps_done()
     parts: list[RenderableType] = [_line(current.headline(), "bold")]
@@ -155,6 +161,12 @@ def doctor(
     _out.print(f"Stand-in bases built: {', '.join(built) or 'none'}", soft_wrap=True)
 
 
+def note(text: str) -> None:
+    """Say something beside the result, on standard error; nothing where there is no text."""
+    if text:
+        _progress.print(escape(text), soft_wrap=True)
+
+
 def labs(rows: Sequence[tuple[LabFolder, str]]) -> None:
     """Show the labs and their state."""
     table = Table("lab", "title", "minutes", "state", box=None, pad_edge=False)
@@ -193,7 +205,7 @@ def compare(title: str, before: Build, after: Build) -> None:
         sizes = megabytes(image.unpacked_size), megabytes(image.compressed_size)
         table.add_row(name, _bar(image, widest), *sizes)
     _out.print(table)
-    legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in _COLOURS.items())
+    legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in COLOURS.items())
     _out.print(legend)
     note = f"{after.builder}{_stand_in_note([before, after])}, {after.date}"
     _out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
@@ -203,7 +215,7 @@ def _bar(image: Build, widest: int) -> Text:
     bar = Text()
     for kind, size in image.sizes_by_kind().items():
         cells = round(size / widest * _BAR_CELLS)
-        bar.append("█" * (cells or (1 if size and kind == "app" else 0)), style=_COLOURS[kind])
+        bar.append("█" * (cells or (1 if size and kind == "app" else 0)), style=COLOURS[kind])
     return bar
 
 
@@ -212,14 +224,12 @@ def _stand_in_note(builds: Sequence[Build]) -> str:
     return f", stand-ins for {', '.join(names)}" if names else ""
 
 
-def check(report: CheckReport) -> None:
-    """Show the checklist, with a hint for each check that failed."""
-    for result in report.checks:
-        mark = "[green]✓[/]" if result.passed else "[red]✗[/]" if result.required else "-"
-        _out.print(f"{mark} {escape(result.title)}. {escape(result.message)}", soft_wrap=True)
-        if result.hint:
-            _out.print(f"    Hint: {escape(result.hint)}", soft_wrap=True)
-    _out.print("[bold green]All passed.[/]" if report.passed else "[bold]Not there yet.[/]")
+def check(report: CheckReport, hints: int) -> None:
+    """Show the checklist, with as many hints as asked for under each check that failed."""
+    for line in report.lines(hints):
+        _out.print(escape(line), style=_CHECK_STYLES.get(line[0], ""), soft_wrap=True)
+    if report.has_more(hints):
+        _out.print(f"More hints: multistage check {report.lab} --hints {hints + 1}")
 
 
 def inspect(
@@ -240,12 +250,12 @@ def graph(model: Dockerfile, needed: set[int]) -> None:
     for stage in model.stages:
         note = "" if stage.index in needed else "  (skipped: the target does not need it)"
         style = "bold" if stage.index in needed else "dim"
-        text = f"{stage.label} (line {stage.line}) FROM {stage.base}{note}"
+        text = f"{stage.title} (line {stage.line}) FROM {stage.base}{note}"
         _out.print(f"[{style}]{escape(text)}[/]", soft_wrap=True)
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
                 source = edge.source
-                name = source if isinstance(source, str) else model.stage(source).label
+                name = source if isinstance(source, str) else model.stage(source).title
                 paths = " ".join(edge.paths)
                 _out.print(f"    ← {escape(f'{name}: {paths}')} (line {edge.line})", soft_wrap=True)
 
@@ -255,6 +265,11 @@ def reset(lab: LabFolder, kept: Path | None) -> None:
     _out.print(f"{lab.name}: the starter's Dockerfile is back.")
     if kept is not None:
         _out.print(f"Yours is kept as {escape(str(kept))}", soft_wrap=True)
+
+
+def written(file: Path) -> None:
+    """Show where a report was written."""
+    _out.print(escape(f"Written: {file}"), soft_wrap=True)
 
 
 def export(image: str, file: Path, size: int) -> None:
@@ -284,7 +299,7 @@ def _layer_table(layers: Sequence[Layer]) -> Table:
         table.add_row(
             megabytes(layer.unpacked_size),
             megabytes(layer.compressed_size),
-            Text(layer.kind, style=_COLOURS[layer.kind]),
+            Text.assemble(("█ ", COLOURS[layer.kind]), layer.kind),
             layer.stage or "",
             str(layer.line or ""),
             Text(

@@ -1,15 +1,18 @@
-"""Is the learner's image right? Each check is a small function, and has a hint."""
+"""Is the learner's image right? Judged by what it does first, by how it is written second.
+
+Each check is a small function that returns a :class:`CheckResult`. ``behaviour`` asks the running
+container, ``contents`` and ``secrets`` look into the layers, ``structure`` reads the Dockerfile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
-from typing import Any
+from pathlib import Path
 
-from multistage.builds import Build, read_image
+from multistage.builds import Announce, Build, build, read_dockerfile, read_image
+from multistage.checks.before import look_at_before
+from multistage.checks.behaviour import check_behaviour
+from multistage.checks.contents import check_contents
 from multistage.checks.requests import (
-    START_HINT,
     Answer,
     ask,
     reachable_upstream,
@@ -17,152 +20,93 @@ from multistage.checks.requests import (
     upstream_environment,
     wait_until_it_answers,
 )
-from multistage.engines import Engine
-from multistage.errors import LearnerError, NotPossibleHereError
-from multistage.images import ImageArchive
-from multistage.labs import LabFolder, Request
-from multistage.units import megabytes
+from multistage.checks.results import CheckReport, CheckResult, result
+from multistage.checks.secrets import check_secrets
+from multistage.checks.structure import check_structure
+from multistage.engines import Engine, Report, ignore
+from multistage.errors import LearnerError
+from multistage.labs import LabFolder
 
 __all__ = [
     "Answer",
     "CheckReport",
     "CheckResult",
     "ask",
+    "build_and_check",
     "check_lab",
-    "matches",
+    "does_not_build",
     "reachable_upstream",
     "start_hint",
     "upstream_environment",
     "wait_until_it_answers",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """What one check found. ``hint`` is empty when it passed."""
-
-    id: str
-    title: str
-    required: bool
-    passed: bool
-    message: str
-    hint: str = ""
+_BUILDS = "The Dockerfile builds"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """The results of a lab's checks."""
-
-    lab: str
-    checks: tuple[CheckResult, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every required check passed."""
-        return all(check.passed for check in self.checks if check.required)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object that ``multistage check --json`` prints."""
-        checks = [asdict(check) for check in self.checks]
-        return {"lab": self.lab, "passed": self.passed, "checks": checks}
+def _quiet(_line: str) -> None:
+    """Announce nothing."""
 
 
-def check_lab(engine: Engine, lab: LabFolder, build: Build) -> CheckReport:
-    """Run the lab's checks on a built image."""
-    image = read_image(engine, build.image_id, keep_files=True)
-    results = [_converted(build), *_answers(engine, lab, build), *_lean(lab, image)]
-    if lab.nonroot:
-        results.append(_not_root(image))
-    return CheckReport(lab.name, (*results, _within_budget(lab, build)))
+def check_lab(
+    engine: Engine,
+    lab: LabFolder,
+    built: Build,
+    dockerfile: Path | None = None,
+    *,
+    report: Report = ignore,
+    announce: Announce = _quiet,
+) -> CheckReport:
+    """Run the lab's checks on an image, built from the learner's Dockerfile or another one.
 
-
-def _converted(build: Build) -> CheckResult:
-    return CheckResult(
-        "multistage", "The Dockerfile has more than one stage", True, build.is_multistage,
-        f"It has {len(build.stages)} stage{'s' if len(build.stages) != 1 else ''}."
-        + ("" if build.is_multistage else " Not converted yet."),
-        "" if build.is_multistage else "Add a second FROM below the build: a runtime stage.",
-    )  # fmt: skip
-
-
-def _within_budget(lab: LabFolder, build: Build) -> CheckResult:
-    passed = build.unpacked_size <= lab.budget
-    return CheckResult(
-        "budget", f"The image is at most {megabytes(lab.budget)} unpacked", True, passed,
-        f"It is {megabytes(build.unpacked_size)}.",
-        "" if passed else "Start the runtime stage from a smaller base; copy the artifact only.",
-    )  # fmt: skip
-
-
-def _not_root(image: ImageArchive) -> CheckResult:
-    passed = image.user.partition(":")[0] not in ("", "0", "root")
-    return CheckResult(
-        "nonroot", "The program does not run as root", True, passed,
-        f"It runs as {image.user or 'root'}.",
-        "" if passed else "Add a USER to the last stage, as a number: USER 65532:65532",
-    )  # fmt: skip
-
-
-def _lean(lab: LabFolder, image: ImageArchive) -> Iterator[CheckResult]:
-    # All layers: what a later layer deletes is shipped all the same.
-    paths = [file.path for layer in image.layers for file in layer.files]
-    for entry in lab.forbidden:
-        pattern = entry.path.strip("/")
-        found = next((path for path in paths if matches(path, pattern)), None)
-        yield CheckResult(
-            f"without-{pattern}", f"The image is without {entry.why}", True, found is None,
-            f"/{found} is in the image." if found else "Nothing of it is in the image.",
-            entry.hint if found else "",
-        )  # fmt: skip
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Return whether ``path`` is what the glob names, or lies below it."""
-    places = (pattern, f"usr/{pattern}")  # in most images /bin is a link to /usr/bin
-    return any(fnmatchcase(path, glob) for p in places for glob in (p, f"{p}/*"))
-
-
-def _answers(engine: Engine, lab: LabFolder, build: Build) -> Iterator[CheckResult]:
-    upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
-    try:
-        with engine.run(build.image_id, lab.port, upstream_environment(upstream)) as container:
-            wait_until_it_answers(container)
-            for request in lab.requests:
-                if request.needs_network and upstream is None:
-                    yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
-                else:
-                    yield _answer_result(request, ask(container.address, request.path))
-    except NotPossibleHereError as error:
-        for request in lab.requests:
-            yield _unchecked(request, error.what, error.mend)
-    except LearnerError as error:
-        hint = start_hint(error.what) if start_hint(error.what) != START_HINT else error.mend
-        yield CheckResult("starts", "The container starts", True, False, error.what, hint)
-        yield from (_unasked(request) for request in lab.requests)
-
-
-_NO_UPSTREAM = "no HTTPS address can be reached from this machine."
-_CONNECT = "Connect the machine to a network and check again."
-
-
-def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
-    return CheckResult(
-        f"answers-{request.path}", request.why, False, False, f"Not checked: {why}", hint
+    Raises:
+        LearnerError: the Dockerfile cannot be read any more.
+        MachineError: the engine falls short, or the before image does not build.
+    """
+    model = read_dockerfile(dockerfile or lab.dockerfile, lab.app)
+    before = look_at_before(engine, lab, report, announce)
+    image = read_image(engine, built.image_id, keep_files=True, keep_digests=True)
+    required, *style = check_structure(model)
+    results = (
+        result("builds", _BUILDS, True, f"It built in {built.seconds:.1f} s.", ()),
+        required,
+        *check_behaviour(engine, lab, image, model, image_id=built.image_id, before=before),
+        *check_contents(lab, built, image, before.copies),
+        check_secrets(model, image),
+        *style,
     )
+    return CheckReport(lab.name, results)
 
 
-def _unasked(request: Request) -> CheckResult:
-    return CheckResult(
-        f"answers-{request.path}", request.why, True, False,
-        "Not asked: the container does not run.", "First make the container start.",
-    )  # fmt: skip
+def build_and_check(
+    engine: Engine,
+    lab: LabFolder,
+    dockerfile: Path | None = None,
+    *,
+    report: Report = ignore,
+    announce: Announce = _quiet,
+    no_cache: bool = False,
+) -> tuple[CheckReport, Build | None]:
+    """Build a Dockerfile over the lab's app and check the image; no image where it does not build.
+
+    Raises:
+        UsageError: there is no such file.
+        MachineError: the engine, the network or the disk falls short.
+    """
+    path = dockerfile or lab.dockerfile
+    try:
+        built = build(
+            engine, lab.app, tag=lab.tag("after"), dockerfile=path,
+            report=report, announce=announce, no_cache=no_cache,
+        )  # fmt: skip
+    except LearnerError as error:
+        return does_not_build(lab, error), None
+    return check_lab(engine, lab, built, path, report=report, announce=announce), built
 
 
-def _answer_result(request: Request, answer: Answer) -> CheckResult:
-    passed = answer.status == request.status and request.contains in answer.text
-    said = f"{request.path} answered {answer.status}" if answer.status else request.path
-    return CheckResult(
-        f"answers-{request.path}", request.why, True, passed,
-        f"{said}." if passed else f"{said}: {answer.text.strip()[:300] or 'nothing'}",
-        "" if passed else request.hint,
-    )  # fmt: skip
+def does_not_build(lab: LabFolder, error: LearnerError) -> CheckReport:
+    """Return the report of a Dockerfile that does not build."""
+    where = f" ({error.where})" if error.where else ""
+    hints = ("Read the message: it names the line and what is wrong there.", error.mend)
+    found = result("builds", _BUILDS, False, f"{error.what}{where}", [h for h in hints if h])
+    return CheckReport(lab.name, (found,))

@@ -16,6 +16,7 @@ from multistage.engines import RunningContainer
 from multistage.errors import LearnerError
 
 _START_SECONDS = 30.0  # how long a container may take until it answers
+_FIRST_PATIENCE = 1.0  # for the first answer: it grows by what the wait has taken
 _ANSWER_SECONDS = 15.0
 _ANSWER_BYTES = 1 << 20
 _PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
@@ -40,6 +41,15 @@ class Answer:
     length: int = 0
     digest: str = ""
 
+    @property
+    def is_page(self) -> bool:
+        """Whether it is an HTML page."""
+        return "html" in self.content_type
+
+
+class NoAnswerError(LearnerError):
+    """The container runs, and nothing in it answers HTTP on the port that is asked."""
+
 
 def wait_until_it_answers(
     container: RunningContainer, clock: Callable[[], float] = time.monotonic
@@ -47,21 +57,26 @@ def wait_until_it_answers(
     """Wait until the container answers HTTP, whatever the status.
 
     Raises:
-        LearnerError: it ended, or did not answer in time; with its log.
+        NoAnswerError: it did not answer in time; with its log.
+        LearnerError: it ended; with its log.
     """
     deadline = clock() + _START_SECONDS
-    while clock() < deadline:
+    while True:
+        left = deadline - clock()
         exit_code = container.exit_code()
         if exit_code is not None:
+            ended = f"The container ended with exit code {exit_code}"
             raise LearnerError(
-                f"The container ended with exit code {exit_code}{_last_words(container)}",
-                mend=start_hint(container.logs()),
+                ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
             )
-        address = container.address
-        if address and ask(address, "/").status:
+        if left <= 0:
+            break
+        # A short time at first, to see soon that it ended; then longer, for one that is slow.
+        patience = min(left, _FIRST_PATIENCE + _START_SECONDS - left)
+        if (address := container.address) and ask(address, "/", patience).status:
             return
         time.sleep(0.1)
-    raise LearnerError(
+    raise NoAnswerError(
         f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
         + _last_words(container),
         mend="Does the program listen on the port that EXPOSE names, on all addresses?",
@@ -75,7 +90,7 @@ def _last_words(container: RunningContainer) -> str:
 
 def start_hint(said: str) -> str:
     """Return what to do about a container that does not start, from what it or the engine said."""
-    return next((hint for sign, hint in _START_HINTS if re.search(sign, said)), START_HINT)
+    return next((hint for sign, hint in _START_HINTS if re.search(sign, said, re.M)), START_HINT)
 
 
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
@@ -88,18 +103,36 @@ _START_HINTS = (
     (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
     (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
     (
-        r"^exec \S+: no such file or directory",
+        r"(^|: )exec:? [^\s\"]+: no such file or directory",
         "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+    ),
+    (
+        r"exec format error",
+        "The program is made for another system or processor: a container runs Linux. Leave out "
+        "GOOS and GOARCH, or set GOOS=linux.",
+    ),
+    (
+        r"sh: (line )?(\d+: )?\[\S*: (command )?not found",
+        "The brackets of ENTRYPOINT and CMD hold JSON, which has double quotes only: with others a "
+        "shell is given the line.",
     ),
     (
         r"permission denied",
         "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
     ),
+    (
+        r"^The container ended with exit code 0\b",
+        "A container ends with its first process: start the server in the foreground, as nginx "
+        'with -g "daemon off;".',
+    ),
 )
 
 
-def ask(address: str, path: str) -> Answer:
-    """Send a GET request to a container and return what it answered."""
+def ask(address: str, path: str, seconds: float = _ANSWER_SECONDS) -> Answer:
+    """Send a GET request to a container and return what it answered.
+
+    ``seconds``: how long it may say nothing, at the beginning or in the middle.
+    """
     if not address:
         return Answer(0, "no answer: the container has ended")
     url = address + urllib.parse.quote(path if path.startswith("/") else f"/{path}", safe=_PLAIN)
@@ -107,7 +140,7 @@ def ask(address: str, path: str) -> Answer:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     try:
         try:
-            response = opener.open(url, timeout=_ANSWER_SECONDS)
+            response = opener.open(url, timeout=seconds)
         except urllib.error.HTTPError as error:
             response = error
         with response:

@@ -274,9 +274,9 @@ def _instruction(text: str, escape: str, path: str, line: int) -> Instruction:
             path=path, line=line, mend='Put every item in double quotes: ["a", "b"]',
         ) from error  # fmt: skip
     except ValueError as error:
-        raise DockerfileError(
-            f"{keyword}: {error}.", path=path, line=line, mend=f"Write: {_USAGE[keyword]}"
-        ) from error
+        comment = ", and a comment on a line of its own." if " #" in rest else ""
+        mend = f"Write: {_USAGE[keyword]}{comment}"
+        raise DockerfileError(f"{keyword}: {error}.", path=path, line=line, mend=mend) from error
     if not values and not (is_json or keyword in ("RUN", "CMD", "ENTRYPOINT", "SHELL")):
         raise DockerfileError(
             f"{keyword} has nothing behind it.",

@@ -40,6 +40,11 @@ class Stage:
         return self.name or str(self.index)
 
     @property
+    def title(self) -> str:
+        """What people call it: its name, or ``stage 1`` where it has none."""
+        return self.name or f"stage {self.index}"
+
+    @property
     def line(self) -> int:
         """The line of its FROM."""
         return self.from_instruction.line

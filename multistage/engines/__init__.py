@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from multistage.engines.cancelling import Cancellation
 from multistage.engines.events import Event, Report, ignore
 from multistage.errors import MachineError, UsageError
 from multistage.images.streams import Readable
 
 __all__ = [
     "BuildRequest",
+    "Cancellation",
     "Engine",
     "EngineState",
     "Event",
@@ -40,6 +42,7 @@ class BuildRequest:
         build_args: values for the Dockerfile's ARGs.
         secrets: for ``RUN --mount=type=secret``, in the words of ``docker build --secret``.
         no_cache: build every step anew.
+        cancelled: whether the build is still wanted; another thread may change its mind.
     """
 
     context: Path
@@ -49,6 +52,7 @@ class BuildRequest:
     build_args: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     no_cache: bool = False
+    cancelled: Cancellation = field(default_factory=Cancellation, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,9 @@ class RunningContainer(Protocol):
             did not end within ``seconds``: then it runs on until the surrounding context kills it.
         """
 
+    def end(self) -> None:
+        """End it without waiting for that; whoever waits for an answer gets none."""
+
 
 class Engine(Protocol):
     """What an engine owes the course."""
@@ -97,9 +104,11 @@ class Engine(Protocol):
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image, tell ``report`` what happens, and return the image's ID.
 
-        An interrupt (``KeyboardInterrupt``) ends the build and leaves nothing running.
+        An interrupt (``KeyboardInterrupt``) ends the build and leaves nothing running, and so
+        does ``request.cancelled.cancel()`` in another thread.
 
         Raises:
+            BuildCancelledError: the build was cancelled.
             LearnerError: the Dockerfile does not build; says where.
             MachineError: the engine does not answer.
         """

@@ -79,8 +79,10 @@ class BuildLog:
             self.output.setdefault(event.step.id, []).append(event.text)
 
     def failed(self) -> StepFinished | None:
-        """Return the first step that ended with an error."""
-        return next((event for event in self.finished.values() if event.error), None)
+        """Return the first step that ended with an error of its own, not with that of another."""
+        failed = [event for event in self.finished.values() if event.error]
+        own = (event for event in failed if not event.error.endswith("context canceled"))
+        return next(own, failed[0] if failed else None)
 
     def stage_seconds(self, stage: str | None) -> float:
         """Return the wall-clock seconds from a stage's first start to its last end."""

@@ -10,8 +10,8 @@ from multistage.images.layers import File
 
 # What a part is called -> whose colour it has in the figures.
 PARTS = {
-    "toolchain": "builder stage",
-    "package manager": "builder stage",
+    "toolchain": "base",
+    "package manager": "base",
     "build dependencies": "dependencies",
     "source": "config",
     "app": "app",
@@ -78,6 +78,8 @@ def surface(tree: Mapping[str, File]) -> Surface:
     """Return what an intruder finds in an image's final tree."""
     programs = {path: file for path, file in tree.items() if _is_program(file)}
     names = {path.rpartition("/")[2] for path in tree if "bin/" in path}
+    if not any(path.startswith("var/lib/dpkg/") for path in tree):
+        names.discard("dpkg")  # busybox brings a program of that name, which manages nothing
     return Surface(
         programs=len(programs),
         set_uid=sum(bool(file.mode & _SET_UID) for file in programs.values()),

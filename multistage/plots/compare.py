@@ -12,6 +12,7 @@ from multistage.plots.style import (
     QUIET,
     Picture,
     footnote,
+    ink_on,
     new_figure,
     noted,
     quiet,
@@ -27,7 +28,7 @@ _LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an 
 
 def compare(title: str, before: Build, after: Build) -> Picture:
     """Return before and after as bars stacked by kind, unpacked above and compressed below."""
-    figure = new_figure(4.3)
+    figure = new_figure(4.6)
     upper, lower = figure.subplots(2, 1)
     _bars(upper, "unpacked", before, after, compressed=False)
     _bars(lower, "compressed", before, after, compressed=True)
@@ -81,8 +82,14 @@ def _bars(axes: Axes, name: str, before: Build, after: Build, *, compressed: boo
         labels = [
             megabytes(size) if size > _NARROWEST_WITH_LABEL * widest else "" for size in sizes
         ]
-        ink = INK if kind == "base" else PAPER
-        axes.bar_label(bars, labels, label_type="center", color=ink, fontsize=9, weight="bold")
+        axes.bar_label(
+            bars,
+            labels,
+            label_type="center",
+            color=ink_on(COLOURS[kind]),
+            fontsize=9,
+            weight="bold",
+        )
     for row, (label, build) in enumerate(rows):
         total = megabytes(totals[label])
         axes.annotate(

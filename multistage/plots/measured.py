@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from multistage.builds import Build
+from multistage.images import Layer
 from multistage.images.surface import PARTS
 from multistage.plots.style import (
     COLOURS,
@@ -15,6 +16,7 @@ from multistage.plots.style import (
     QUIET,
     Picture,
     footnote,
+    ink_on,
     new_figure,
     noted,
     quiet,
@@ -24,10 +26,14 @@ from multistage.units import megabytes, seconds, times_smaller
 
 BANDWIDTHS = (5, 50, 500)  # Mbit/s: a slow mobile network, a home, an office
 _ROW = 0.42  # hundreds of pixels that a bar takes
-_MARGIN = 1.35  # hundreds of pixels for title, axis and footnote
+_MARGIN = 1.5  # hundreds of pixels for title, axis and footnote
 _WIDE = 0.6  # a share of the widest bar from which an instruction has room within
 _LONGEST = 40  # characters of an instruction
 _TENTH = 0.1
+_HARDLY = 0.0001  # a share below which digits say nothing
+# Seconds that a time axis has lines at. Powers of ten are read by few.
+_TIMES = {0.001: "1 ms", 0.01: "10 ms", 0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min",
+          600: "10 min", 3600: "1 h", 36000: "10 h", 360000: "100 h"}  # fmt: skip
 
 
 def shares(name: str, build: Build, parts: Mapping[str, int]) -> Picture:
@@ -55,6 +61,8 @@ def shares(name: str, build: Build, parts: Mapping[str, int]) -> Picture:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < _HARDLY:
+        return f"less than {_HARDLY * 100:.2g} %"
     return f"{share * 100:.0f} %" if share >= _TENTH else f"{share * 100:.2g} %"
 
 
@@ -82,7 +90,7 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     for number, (name, build) in enumerate(images.items()):
         values = [pull_seconds(build.compressed_size, bandwidth) for bandwidth in BANDWIDTHS]
         places = [row * (len(images) + 0.6) + number for row in range(len(BANDWIDTHS))]
-        colour = COLOURS["runtime stage" if number == len(images) - 1 else "builder stage"]
+        colour = COLOURS["runtime stage"] if number == len(images) - 1 else INK
         label = f"{name} ({megabytes(build.compressed_size)} compressed)"
         bars = axes.barh(places, values, color=colour, height=0.86, label=label)
         axes.bar_label(bars, [_time(v) for v in values], padding=6, color=INK, fontsize=10)
@@ -96,7 +104,8 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlim(right=axes.get_xlim()[1] * 4)
-    axes.set_xlabel("seconds that the compressed layers travel (each line: ten times as long)",
+    _name_times(axes)
+    axes.set_xlabel("time that the compressed layers travel (a logarithmic scale)",
                     color=QUIET, fontsize=9)  # fmt: skip
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False,
                 labelcolor=INK, fontsize=10, handlelength=1)  # fmt: skip
@@ -106,6 +115,14 @@ def pull_times(images: Mapping[str, Build]) -> Picture:
     titled(figure, finding)
     noted(figure, list(images.values()))
     return Picture(figure, " ".join([f"{finding}.", *said, footnote(list(images.values()))]))
+
+
+def _name_times(axes: Axes) -> None:
+    """Write an axis of seconds in words."""
+    low, high = axes.get_xlim()
+    within = [time for time in _TIMES if low <= time <= high]
+    axes.set_xticks(within, [_TIMES[time] for time in within])
+    axes.set_xticks([], minor=True)
 
 
 def layer_stack(build: Build) -> Picture:
@@ -126,7 +143,7 @@ def layer_stack(build: Build) -> Picture:
     axes.bar_label(bars, [megabytes(size) for size in sizes], padding=6, color=INK, fontsize=10)
     widest = max([*sizes, 1]) / 1e6
     for row, layer in enumerate(layers):
-        _name_layer(axes, row, layer.unpacked_size / 1e6, widest, _made_by(layer.created_by))
+        _name_layer(axes, row, layer, widest)
     axes.set_xlim(0, widest * 1.5)
     if not layers:
         axes.set_yticks([])
@@ -151,13 +168,16 @@ def _made_by(created_by: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _name_layer(axes: Axes, row: int, size: float, widest: float, text: str) -> None:
+def _name_layer(axes: Axes, row: int, layer: Layer, widest: float) -> None:
     """Write an instruction into its bar, or behind its size where the bar is too short."""
+    size = layer.unpacked_size / 1e6
     within = size > _WIDE * widest
     place = (4, 0) if within else (68, 0)
     axes.annotate(
-        text, (0 if within else size, row), place, textcoords="offset points", va="center",
-        color=PAPER if within else QUIET, fontsize=9, weight="bold" if within else "normal",
+        _made_by(layer.created_by), (0 if within else size, row), place,
+        textcoords="offset points", va="center", fontsize=9,
+        color=ink_on(COLOURS[layer.kind]) if within else QUIET,
+        weight="bold" if within else "normal",
     )  # fmt: skip
 
 

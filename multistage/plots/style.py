@@ -1,7 +1,16 @@
 """The look of all figures: one colour language, one kind of axis, one footnote.
 
 The colours are those of Okabe and Ito, which colour-blind readers can tell apart:
-https://jfly.uni-koeln.de/color/
+https://jfly.uni-koeln.de/color/. Each means one thing in the whole course, and no two are called
+by the same name:
+
+- grey: the base image, and what came with it (toolchain, package manager, system)
+- orange: dependencies
+- green: the app, also where it is an artifact
+- yellow: config, and the source
+- pink: a builder stage
+- blue: a runtime stage, and the final image
+- the ink itself: a fat image beside a slim one
 """
 
 from __future__ import annotations
@@ -16,18 +25,20 @@ from matplotlib.figure import Figure
 from multistage.builds import Build
 
 COLOURS = {
-    "builder stage": "#E69F00",
+    "builder stage": "#CC79A7",
     "runtime stage": "#0072B2",
     "base": "#9A9A9A",
-    "dependencies": "#D55E00",
+    "dependencies": "#E69F00",
     "app": "#009E73",
-    "config": "#CC79A7",
+    "config": "#F0E442",
 }
-INK = "#22272E"
+INK = "#1B1F24"
 QUIET = "#6B7280"
 FAINT = "#D0D4DA"
 PAPER = "#FFFFFF"  # opaque, so that figures read the same in light and dark themes
 
+MARGIN = 0.16  # hundreds of pixels that stay free around all that is drawn
+_ABOVE_AND_BELOW = 0.12  # the same between a title, axes and a footnote
 _FOOTNOTE_WIDTH = 120  # characters
 
 
@@ -39,19 +50,28 @@ class Picture:
     text: str
 
 
+def ink_on(colour: str) -> str:
+    """Return the ink that can be read on a colour: light on the dark blue, dark on all others."""
+    return PAPER if colour in (COLOURS["runtime stage"], INK) else INK
+
+
 def new_figure(height: float) -> Figure:
     """Return an empty figure, 800 pixels wide and ``height`` hundreds of pixels high."""
-    return Figure(figsize=(8, height), dpi=100, facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(8, height), dpi=100, facecolor=PAPER)
+    figure.set_layout_engine("constrained", w_pad=MARGIN, h_pad=_ABOVE_AND_BELOW)
+    return figure
 
 
-def titled(figure: Figure, finding: str) -> None:
-    """Give a figure its title, which says what was found."""
-    figure.suptitle(finding, x=0.01, ha="left", color=INK, fontsize=14, fontweight="bold")
+def titled(figure: Figure, finding: str, y: float | None = None) -> None:
+    """Give a figure its title, which says what was found; ``y`` where no layout places it."""
+    left = MARGIN / figure.get_figwidth()
+    figure.suptitle(finding, x=left, y=y, ha="left", color=INK, fontsize=14, fontweight="bold")
 
 
 def noted(figure: Figure, builds: Sequence[Build]) -> None:
     """Write below a figure on what it rests."""
-    figure.supxlabel(wrapped(footnote(builds)), x=0.99, ha="right", color=QUIET, fontsize=8)
+    right = 1 - MARGIN / figure.get_figwidth()
+    figure.supxlabel(wrapped(footnote(builds)), x=right, ha="right", color=QUIET, fontsize=8)
 
 
 def footnote(builds: Sequence[Build]) -> str:

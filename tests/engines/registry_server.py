@@ -180,6 +180,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         self.close_connection = self.command != "HEAD" and length not in (None, len(body))
 
+    def send_error(self, *arguments: Any) -> None:
+        """Answer with a status line also who speaks TLS: Docker then tries it without."""
+        self.request_version = self.protocol_version
+        super().send_error(*arguments)
+
     def log_message(self, *_: object) -> None:
         pass
 

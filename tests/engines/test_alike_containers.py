@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +57,19 @@ def test_a_server_on_localhost_alone_is_not_reached(engine: Engine, tmp_path: Pa
         time.sleep(LONG_ENOUGH)
         assert container.exit_code() is None
         assert ask(container.address, "/").status == 0
+
+
+def test_nobody_listens_any_more_once_a_container_has_ended(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, 'CMD ["sleep", "1"]') as container:
+        port = int(container.address.rpartition(":")[2])
+        wait_for(lambda: container.exit_code() is not None, 30)
+        wait_for(lambda: refuses(port), 2)
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as connection:
+        connection.settimeout(5)
+        return connection.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 def test_any_user_may_open_its_output_by_name(engine: Engine, tmp_path: Path) -> None:

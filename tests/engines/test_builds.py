@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import docker
 import pytest
 
 from multistage.builds import build, read_image
 from multistage.engines import BuildRequest
-from multistage.engines.docker import DockerEngine, classic
-from multistage.engines.events import Event, StepFinished, StepLog, StepStarted
+from multistage.engines.docker import DockerEngine, buildx, classic
+from multistage.engines.events import Event, Report, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
 from multistage.images import read_archive
 from tests.engines.conftest import BASE
@@ -151,6 +153,36 @@ def test_no_build_is_taken_for_another_that_took_its_name(
             read_image(engine, first.image_id)
     else:
         assert read_image(engine, first.image_id).unpacked_size == ARTIFACT
+
+
+def test_two_builds_of_one_name_at_once_each_return_their_own_image(
+    engine: DockerEngine,
+    client: docker.DockerClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both_built, buildx_build = Barrier(2, timeout=120), buildx.build
+
+    def wait_for_the_other(request: BuildRequest, report: Report) -> list[str]:
+        built = buildx_build(request, report)
+        both_built.wait()  # now one of the two has the name
+        return built
+
+    def build_one(name: str) -> str:
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, f"FROM {BASE}\nLABEL which={name}\n")
+        request = BuildRequest(tmp_path / name, tmp_path / name / "Dockerfile", TAG, no_cache=True)
+        return engine.build(request)
+
+    monkeypatch.setattr(buildx, "build", wait_for_the_other)
+    with ThreadPoolExecutor(2) as threads:
+        images = dict(zip("ab", threads.map(build_one, "ab"), strict=True))
+    assert images["a"] != images["b"]
+    for name, image in images.items():
+        labels = engine.labels(image)
+        # The containerd store drops an image when another takes its name.
+        assert labels is None or labels["which"] == name
+    assert client.images.get(TAG).id in images.values()
 
 
 def test_an_image_of_ones_own_can_be_a_base(engine: DockerEngine, context: Path) -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' progress apart: who tests the course may be in the middle of it."""
+    folder = tempfile.TemporaryDirectory(prefix="multistage-tests-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    os.environ["MULTISTAGE_PROGRESS"] = str(Path(folder.name) / "progress.json")
 
 
 @pytest.fixture(scope="session")

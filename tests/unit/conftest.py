@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
+
+import pytest
+
+from multistage.checks import before
 
 collect_ignore = [
     path.name
     for path in Path(__file__).parent.glob("test_*.py")
     if sys.platform != "linux" and "engines.daemonless" in path.read_text("utf-8")
 ]
+
+
+@pytest.fixture(autouse=True)
+def checks_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what checks learn of before images out of the user's cache folder, test by test."""
+
+    @cache
+    def folder(name: str) -> Path:
+        return tmp_path_factory.mktemp(name)
+
+    monkeypatch.setattr(before, "_KNOWN", {})
+    monkeypatch.setattr(before, "user_cache_path", folder)

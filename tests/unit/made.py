@@ -1,5 +1,7 @@
 """Values that several test files make: labs, builds, image archives, an engine without Docker."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json
@@ -11,9 +13,11 @@ from pathlib import Path
 
 from multistage.builds import Build, BuiltLayer, BuiltStage
 from multistage.engines import BuildRequest, Finished, Report, RunningContainer, ignore
+from multistage.errors import CourseError
 from multistage.images.streams import Readable
 
 ROOT = Path(__file__).resolve().parents[2]
+BEFORE = "sha256:before"  # the ID of every before image
 BUILDER = "Docker Engine 26.1.5, overlay2, buildx 0.13.1"
 
 SINGLE_STAGE = "# TODO 1: name this stage\nFROM golang:1.27\nRUN go build -o /server\n"
@@ -37,12 +41,14 @@ path = "/"
 status = 200
 contains = "hello"
 why = "The page is served"
-hint = "Is the binary in the image?"
+hints = ["Is the binary in the image?", "Copy it."]
 
-[[forbidden]]
-path = "usr/local/go"
-why = "the Go toolchain"
-hint = "The last FROM decides what ships."
+[[absent]]
+id = "toolchain"
+what = "the Go toolchain"
+paths = ["usr/local/go"]
+programs = ["go"]
+hints = ["The last FROM decides what ships."]
 """
 
 
@@ -105,20 +111,21 @@ def made_tar(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def made_archive(files: Mapping[str, bytes]) -> bytes:
+def made_archive(files: Mapping[str, bytes], config: Mapping[str, object] | None = None) -> bytes:
     """Return an image of one layer, as ``docker save`` writes it."""
-    layer = made_tar(files)
-    config = {"rootfs": {"type": "layers", "diff_ids": [_digest(layer)]}}
+    return made_layers(files, config=config)
+
+
+def made_layers(*layers: Mapping[str, bytes], config: Mapping[str, object] | None = None) -> bytes:
+    """Return an image, as ``docker save`` writes it; its lowest layer comes first."""
+    blobs = [made_tar(files) for files in layers]
+    digests = [_digest(blob) for blob in blobs]
+    config = {"rootfs": {"type": "layers", "diff_ids": digests}, **(config or {})}
     config_data = json.dumps(config).encode()
-    config_name = f"blobs/sha256/{_digest(config_data)[7:]}"
-    manifest = [{"Config": config_name, "Layers": [f"blobs/sha256/{_digest(layer)[7:]}"]}]
-    return made_tar(
-        {
-            f"blobs/sha256/{_digest(layer)[7:]}": layer,
-            config_name: config_data,
-            "manifest.json": json.dumps(manifest).encode(),
-        }
-    )
+    config_name, *names = (f"blobs/sha256/{d[7:]}" for d in (_digest(config_data), *digests))
+    manifest = json.dumps([{"Config": config_name, "Layers": names}]).encode()
+    blobs_by_name = dict(zip(names, blobs, strict=True))
+    return made_tar({**blobs_by_name, config_name: config_data, "manifest.json": manifest})
 
 
 def _digest(data: bytes) -> str:
@@ -133,6 +140,7 @@ class MadeContainer:
     ended: int | None = None
     log: str = ""
     stops_after: float | None = 0.1
+    asked_to_stop: list[float] = field(default_factory=list)
 
     def exit_code(self) -> int | None:
         return self.ended
@@ -141,29 +149,41 @@ class MadeContainer:
         return self.log
 
     def stop(self, seconds: float) -> float | None:
+        self.asked_to_stop.append(seconds)
         return self.stops_after
+
+    def end(self) -> None:
+        self.ended = 137
 
 
 @dataclass
 class MadeEngine:
-    """An engine that has every image, and builds the one it was given."""
+    """An engine that has every image, and builds the one it was given.
+
+    ``before`` is an engine for the image of a lab's before Dockerfile; without one it is the same.
+    ``fails`` is what running the image raises.
+    """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     container: MadeContainer = field(default_factory=lambda: MadeContainer("", 1))
     built: list[BuildRequest] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
     name: str = "docker"
+    config: Mapping[str, object] = field(default_factory=dict)
+    before: MadeEngine | None = None
+    fails: CourseError | None = None
 
     def describe(self) -> str:
         return BUILDER
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         self.built.append(request)
-        return "sha256:0"
+        return BEFORE if request.tag.endswith(":before") else "sha256:0"
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:
-        yield io.BytesIO(made_archive(self.files))
+        made = self._of(image)
+        yield io.BytesIO(made_archive(made.files, made.config))
 
     def export(self, image: str, file: Path) -> None:
         raise AssertionError("not asked for")
@@ -184,8 +204,14 @@ class MadeEngine:
     def run(
         self, image: str, port: int, environment: Mapping[str, str] | None = None
     ) -> Iterator[RunningContainer]:
-        self.environments.append(environment or {})
-        yield self.container
+        made = self._of(image)
+        made.environments.append(environment or {})
+        if made.fails is not None:
+            raise made.fails
+        yield made.container
+
+    def _of(self, image: str) -> MadeEngine:
+        return self.before if self.before and image == BEFORE else self
 
     def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
         return Finished(0, "")

@@ -1,83 +1,110 @@
-"""The checks on made-up images, against a server of the test's own in place of a container."""
+"""A lab's checks on made-up images, against servers of the test's own in place of containers."""
 
-import hashlib
-import socket
+import io
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from multistage import checks
-from multistage.checks import Answer, CheckReport, CheckResult, ask, check_lab, matches
-from multistage.errors import LearnerError
-from multistage.images import ImageArchive
+from multistage.checks import (
+    CheckReport,
+    CheckResult,
+    behaviour,
+    build_and_check,
+    check_lab,
+    does_not_build,
+)
+from multistage.checks.requests import NoAnswerError
+from multistage.checks.results import result
+from multistage.errors import LearnerError, MachineError, NotPossibleHereError
+from multistage.images.streams import Readable
 from multistage.labs import LabFolder, Request, read_lab
-from tests.unit.made import MadeContainer, MadeEngine, made_build, write_lab
+from tests.unit.made import (
+    TWO_STAGES,
+    MadeContainer,
+    MadeEngine,
+    made_build,
+    made_layers,
+    write_lab,
+)
 
 SMALL = {"base": 0, "app": 900}
+HTML = "text/html; charset=utf-8"
+PAGE = (
+    '<link rel="stylesheet" href="/assets/a.css"><p>hello</p>'
+    '<script type="module" src="/assets/a.js"></script><img src="https://example.com/x.png">'
+)
+SITE = {
+    "/": (200, HTML, PAGE),
+    "/assets/a.css": (200, "text/css", "p { color: teal }"),
+    "/assets/a.js": (200, "text/javascript", "hello()"),
+}
+Site = Mapping[str, tuple[int, str, str]]
 
 
-class Pages(BaseHTTPRequestHandler):
-    asked: ClassVar[list[str]] = []
+@dataclass
+class Served:
+    """A container that serves a site, and what it was asked for."""
 
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        status, body = {
-            "/": (200, "hello from the crate"),
-            "/gone": (404, "not here"),
-            "/broken": (500, "it broke"),
-            "/bytes": (200, "\udcff"),
-            "/endless": (200, "x" * (3 << 20)),
-        }.get(self.path, (404, ""))
-        self.send_response(status)
-        if self.path == "/":
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(body.encode("utf-8", "surrogateescape"))
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+    container: MadeContainer
+    asked: list[str]
 
 
-@pytest.fixture
-def address() -> Iterator[str]:
-    Pages.asked.clear()
+@contextmanager
+def serving(site: Site) -> Iterator[Served]:
+    asked: list[str] = []
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            status, kind, body = site.get(self.path, (404, "text/plain", "not here"))
+            self.send_response(status)
+            if kind:
+                self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def refused() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+        try:
+            yield Served(MadeContainer(f"http://127.0.0.1:{server.server_port}"), asked)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> LabFolder:
-    return read_lab(write_lab(tmp_path, "go") / "lab.toml")
+    """Return a lab whose Dockerfile is converted, and whose page must be as before."""
+    made = read_lab(write_lab(tmp_path, "go") / "lab.toml")
+    made.dockerfile.write_text(TWO_STAGES, "utf-8")
+    return replace(made, requests=(replace(made.requests[0], same=True),))
 
 
-class Clock:
-    """A clock that goes on by some seconds each time it is read."""
+Checked = Callable[..., dict[str, CheckResult]]
 
-    def __init__(self, step: float) -> None:
-        self.now, self.step, self.read = 0.0, step, 0
 
-    def __call__(self) -> float:
-        self.read += 1
-        self.now += self.step
-        return self.now
+@pytest.fixture
+def checked(lab: LabFolder) -> Checked:
+    """Return a function that checks a site against the one of the before image."""
+
+    def check(
+        site: Site = SITE, before: Site = SITE, **lab_fields: object
+    ) -> dict[str, CheckResult]:
+        with serving(site) as after, serving(before) as old:
+            engine = MadeEngine({}, after.container, before=MadeEngine({}, old.container))
+            wanted = replace(lab, **lab_fields)  # type: ignore[arg-type]
+            return by_id(check_lab(engine, wanted, made_build(SMALL)))
+
+    return check
 
 
 def by_id(report: CheckReport) -> dict[str, CheckResult]:
@@ -85,330 +112,518 @@ def by_id(report: CheckReport) -> dict[str, CheckResult]:
     return {check.id: check for check in report.checks}
 
 
+STYLE = ["stage-names", "copies-by-name", "exec-form", "pinned-tags", "stages-needed"]
+ORDER = [
+    "builds", "multistage", "starts", "answers-/", "assets", "stops", "without-toolchain",
+    "budget", "nonroot", "secrets", *STYLE,
+]  # fmt: skip
+
+
+def test_an_image_that_is_right_passes_every_required_check_without_a_hint(
+    checked: Checked,
+) -> None:
+    found = checked()
+    assert [check.id for check in found.values() if not check.passed] == ["nonroot"]
+    assert not found["nonroot"].required
+    assert all(not check.hints and not check.hint for check in found.values() if check.passed)
+    assert found["budget"].message == "It is 900 B."
+    assert found["assets"].message == "2 files."
+
+
+def test_checks_come_in_one_order_whatever_is_right(checked: Checked) -> None:
+    assert list(checked()) == ORDER
+    assert list(checked({"/": (500, "", "")})) == ORDER
+    required = [check.id for check in checked().values() if check.required]
+    assert required == [name for name in ORDER if name not in {"nonroot", *STYLE}]
+
+
+def test_a_container_that_does_not_start_changes_no_order(lab: LabFolder) -> None:
+    with serving(SITE) as old:
+        container = MadeContainer("", ended=127, log="exec /server: no such file or directory")
+        engine = MadeEngine({}, container, before=MadeEngine({}, old.container))
+        report = check_lab(engine, lab, made_build(SMALL))
+    found = by_id(report)
+    assert list(found) == ORDER
+    assert [name for name in ORDER[:6] if found[name].passed] == ["builds", "multistage"]
+    said = "The container ended with exit code 127: exec /server: no such file or directory"
+    assert found["starts"].message == said
+    assert "CGO_ENABLED=0" in found["starts"].hints[1]
+    assert all("not run" in found[name].message for name in ("answers-/", "assets", "stops"))
+    assert found["budget"].passed
+    assert not report.passed
+
+
+def test_several_requests_come_in_one_order_whether_it_starts_or_not(lab: LabFolder) -> None:
+    site = {**SITE, "/healthz": (200, "text/plain", "hello")}
+    both = replace(lab, requests=(*lab.requests, replace(lab.requests[0], path="/healthz")))
+    orders = []
+    with serving(site) as after, serving(site) as old:
+        for container in (
+            after.container,
+            MadeContainer("", ended=1),
+            Breaks(after.container.address),
+        ):
+            engine = MadeEngine({}, container, before=MadeEngine({}, old.container))
+            orders.append(list(by_id(check_lab(engine, both, made_build(SMALL)))))
+    assert orders[0][2:7] == ["starts", "answers-/", "answers-/healthz", "assets", "stops"]
+    assert orders == [orders[0]] * 3
+
+
+def test_a_comment_behind_an_instruction_is_named_when_the_container_does_not_start(
+    lab: LabFolder,
+) -> None:
+    failed = MadeContainer("", ended=1, log="unable to find user # nobody")
+    hints = []
+    for comment in (" # nobody", ""):
+        lab.dockerfile.write_text(f"{TWO_STAGES}USER 65532{comment}\n", "utf-8")
+        with serving(SITE) as old:
+            engine = MadeEngine({}, failed, before=MadeEngine({}, old.container))
+            hints.append(by_id(check_lab(engine, lab, made_build(SMALL)))["starts"].hints)
+    said = "Line 4: behind an instruction a comment is part of it. Give it its own line."
+    assert hints[0] == (*hints[1], said)
+    assert len(hints[1]) == 2
+
+
+def test_a_container_that_does_not_answer_gets_hints_about_the_port_that_is_asked(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(_container: object) -> None:
+        raise NoAnswerError("It did not answer.", mend="unseen")
+
+    monkeypatch.setattr(behaviour, "wait_until_it_answers", silent)
+    with serving(SITE) as old:
+        report = check_lab(MadeEngine({}, old.container), lab, made_build(SMALL))
+    found = by_id(report)
+    assert list(found) == ORDER
+    assert found["starts"].message == "It did not answer."
+    assert ["8080" in hint for hint in found["starts"].hints] == [True, True, False]
+    assert found["answers-/"].message == "Not asked: the container does not answer."
+
+
+def test_every_check_that_fails_has_a_hint(lab: LabFolder) -> None:
+    lab.dockerfile.write_text("FROM golang\nCMD hello\n", "utf-8")
+    with serving({}) as after, serving(SITE) as old:
+        after.container.stops_after = None
+        engine = MadeEngine({"usr/local/go/VERSION": b"x", "root/.env": b"x"}, after.container,
+                            before=MadeEngine({}, old.container))  # fmt: skip
+        report = check_lab(engine, replace(lab, nonroot=True), made_build({"base": 1001}, stages=1))
+    assert not report.passed
+    found = by_id(report)
+    failed = [name for name, check in found.items() if not check.passed]
+    right = {"builds", "starts", "stage-names", "copies-by-name", "stages-needed"}
+    assert failed == [name for name in ORDER if name not in right]
+    assert all(check.hint and all(check.hints) for check in found.values() if not check.passed)
+    assert found["answers-/"].message == "/ answered 404: not here"
+    assert found["answers-/"].hints == lab.requests[0].hints
+    assert found["without-toolchain"].message == "/usr/local/go/VERSION is in the image."
+    assert found["without-toolchain"].hints == lab.absent[0].hints
+    assert found["budget"].message == "It is 1 kB."
+    assert found["budget"].hints[-1] == "Its largest layer, 1 kB, is from the base image"
+    assert found["nonroot"].required
+
+
+def test_the_budgets_last_hint_names_the_line_of_the_largest_layer(lab: LabFolder) -> None:
+    with serving(SITE) as after:
+        report = check_lab(
+            MadeEngine({}, after.container), lab, made_build({"base": 5, "app": 996})
+        )
+    hint = by_id(report)["budget"].hints[-1]
+    assert hint == "Its largest layer, 996 B, is from line 2: COPY . ."
+
+
+def test_a_long_instruction_is_cut_in_the_budgets_hint(lab: LabFolder) -> None:
+    large = made_build({"app": 1001})
+    layer = replace(large.layers[0], created_by=f"RUN {'x' * 500}")
+    with serving(SITE) as after:
+        report = check_lab(MadeEngine({}, after.container), lab, replace(large, layers=(layer,)))
+    assert by_id(report)["budget"].hints[-1].endswith(f" is from line 1: RUN {'x' * 76}")
+
+
+class Layers(MadeEngine):
+    """An engine whose after image has several layers."""
+
+    layers: tuple[dict[str, bytes], ...] = ()
+
+    @contextmanager
+    def save(self, image: str) -> Iterator[Readable]:
+        yield io.BytesIO(made_layers(*self.layers))
+
+
 @pytest.mark.parametrize(
-    ("path", "pattern", "expected"),
+    ("later", "said"),
     [
-        ("usr/local/go/bin/go", "usr/local/go", True),
-        ("usr/local/go", "usr/local/go", True),
-        ("usr/local/gopher", "usr/local/go", False),
-        ("app/usr/local/go", "usr/local/go", False),
-        ("usr/local", "usr/local/go", False),
-        ("src/main.go", "src", True),
-        ("app/src/main.go", "src", False),
-        ("app/main.go", "*.go", True),
-        ("SRC/main.go", "src", False),
-        ("app/a/node_modules/x", "app/*/node_modules", True),
-        ("bin/sh", "bin/[bs]*", True),
+        ({}, "/usr/local/go/VERSION is in the image."),
+        ({"usr/local/go/.wh.VERSION": b""},
+         "/usr/local/go/VERSION is in a layer of the image, where a later layer only hides it."),
+        ({"usr/local/.wh.go": b""},
+         "/usr/local/go/VERSION is in a layer of the image, where a later layer only hides it."),
+        ({"usr/local/.wh.go": b"", "usr/local/go/VERSION": b"again"},
+         "/usr/local/go/VERSION is in the image."),
+    ],
+    ids=["in sight", "deleted", "with its folder", "and there again"],
+)  # fmt: skip
+def test_what_a_later_layer_hides_is_shipped_and_said_to_be_hidden(
+    lab: LabFolder, later: dict[str, bytes], said: str
+) -> None:
+    with serving(SITE) as after:
+        engine = Layers({}, after.container)
+        engine.layers = ({"usr/local/go/VERSION": b"go1.27", "server": b"x"}, later)
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))["without-toolchain"]
+    assert (found.passed, found.message) == (False, said)
+
+
+def test_the_budget_itself_is_still_within_the_budget(lab: LabFolder) -> None:
+    with serving(SITE) as after:
+        report = check_lab(MadeEngine({}, after.container), lab, made_build({"app": 1000}))
+    assert by_id(report)["budget"].passed
+
+
+@pytest.mark.parametrize(
+    ("user", "passed"),
+    [
+        ("", False), ("root", False), ("0", False), ("0:0", False), ("root:65532", False),
+        ("00", False), ("00:1", False),
+        ("65532", True), ("65532:65532", True), ("nonroot", True), ("node:0", True),
+    ],
+)  # fmt: skip
+def test_root_is_told_from_other_users(lab: LabFolder, user: str, passed: bool) -> None:
+    with serving(SITE) as after:
+        engine = MadeEngine({}, after.container, config={"config": {"User": user}})
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))["nonroot"]
+    assert found.passed is passed
+    assert found.message == f"It runs as {user or 'root'}."
+
+
+# What the container answers, measured by the before image.
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((404, HTML, PAGE), "/ answered 404: "),
+        ((200, HTML, "<p>good bye</p>"), "/ answered 200: <p>good bye</p>"),
+        ((200, HTML, ""), "/ answered 200: nothing"),
+        ((200, "text/plain", PAGE), "as the before image: type text/plain, not text/html."),
+        ((200, "", PAGE), "as the before image: type not said, not text/html."),
+    ],
+    ids=["status", "text", "nothing", "type", "no type"],
+)
+def test_a_page_unlike_that_of_the_before_image_is_told_by_what_differs(
+    checked: Checked, answer: tuple[int, str, str], said: str
+) -> None:
+    found = checked({**SITE, "/": answer})["answers-/"]
+    assert not found.passed
+    assert said in found.message
+    assert found.hints == ("Is the binary in the image?", "Copy it.")
+
+
+def test_a_page_may_be_built_anew_when_what_it_loads_is_there(checked: Checked) -> None:
+    page = PAGE.replace("/assets/a.js", "/assets/b.js")
+    found = checked({**SITE, "/": (200, HTML, page), "/assets/b.js": (200, "text/javascript", "b")})
+    assert found["answers-/"].passed
+    assert (found["assets"].passed, found["assets"].message) == (True, "2 files.")
+    assert not checked({**SITE, "/": (200, HTML, page)})["assets"].passed
+
+
+def test_what_is_no_page_is_compared_byte_by_byte(checked: Checked) -> None:
+    before = {"/": (200, "text/plain", "hello from the crate")}
+    assert checked(before, before)["answers-/"].passed
+    found = checked({"/": (200, "text/plain", "hello from the crate!")}, before)["answers-/"]
+    assert not found.passed
+    assert found.message == (
+        "/ answered 200, but not as the before image: another content, of 21 bytes, not 20."
+    )
+
+
+@pytest.mark.parametrize("kind", ["text/html", "TEXT/HTML; charset=iso-8859-1"])
+def test_parameters_and_case_of_a_type_do_not_matter(checked: Checked, kind: str) -> None:
+    assert checked({**SITE, "/": (200, kind, PAGE)})["answers-/"].passed
+
+
+def test_a_long_answer_is_cut(checked: Checked) -> None:
+    found = checked({**SITE, "/": (200, HTML, "x" * 5000)})["answers-/"]
+    assert found.message == f"/ answered 200: {'x' * 300}"
+
+
+def test_an_answer_that_need_not_be_the_same_is_judged_by_its_text(
+    checked: Checked, lab: LabFolder
+) -> None:
+    other = replace(lab.requests[0], same=False)
+    assert checked({"/": (200, "", "hello again")}, requests=(other,))["answers-/"].passed
+
+
+def test_another_status_fails_though_the_text_is_right(checked: Checked, lab: LabFolder) -> None:
+    gone = replace(lab.requests[0], path="/gone", contains="not here", same=False)
+    found = checked(requests=(gone,))["answers-/gone"]
+    assert (found.passed, found.message) == (False, "/gone answered 404: not here")
+    assert checked(requests=(replace(gone, status=404),))["answers-/gone"].passed
+
+
+@pytest.mark.parametrize("kind", ["application/javascript", "application/x-javascript"])
+def test_javascript_has_several_types_that_are_alike(checked: Checked, kind: str) -> None:
+    script = (200, kind, SITE["/assets/a.js"][2])
+    assert checked({**SITE, "/assets/a.js": script})["assets"].passed
+    style = (200, kind, SITE["/assets/a.css"][2])
+    assert not checked({**SITE, "/assets/a.css": style})["assets"].passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((404, "", ""), "/assets/a.css answered 404."),
+        ((200, "text/css", "other"), "another content, of 5 bytes, not 17."),
+        (SITE["/"], "/assets/a.css is not as in the before image: type text/html, not text/css."),
+    ],
+    ids=["missing", "another content", "the page for whatever is asked"],
+)
+def test_a_file_that_the_page_loads_must_be_there_as_before(
+    checked: Checked, answer: tuple[int, str, str], said: str
+) -> None:
+    found = checked({**SITE, "/assets/a.css": answer})
+    assert found["answers-/"].passed
+    assert not found["assets"].passed
+    assert said in found["assets"].message
+    assert len(found["assets"].hints) == 3
+
+
+def test_a_page_in_place_of_a_new_file_is_no_such_file(checked: Checked) -> None:
+    page = PAGE.replace("/assets/a.js", "/assets/b.js")
+    found = checked({**SITE, "/": (200, HTML, page), "/assets/b.js": (200, HTML, page)})["assets"]
+    said = "/assets/b.js answered with a page, in place of what it should be."
+    assert (found.passed, found.message) == (False, said)
+
+
+def test_a_page_that_loads_nothing_any_more_has_lost_its_files(checked: Checked) -> None:
+    found = checked({**SITE, "/": (200, HTML, "<p>hello</p>")})
+    assert found["answers-/"].passed
+    said = "The page loads nothing; that of the before image does."
+    assert (found["assets"].passed, found["assets"].message) == (False, said)
+
+
+def test_the_files_of_all_pages_are_checked_once(checked: Checked, lab: LabFolder) -> None:
+    other = replace(lab.requests[0], path="/b/")
+    both = (*lab.requests, other)
+    site = {**SITE, "/b/": (200, HTML, f'{PAGE}<img src="c.png">'), "/b/c.png": (200, "", "c")}
+    found = checked(site, site, requests=both)["assets"]
+    assert (found.passed, found.message) == (True, "3 files.")
+    del site["/b/c.png"]
+    gone = checked(site, {**site, "/b/c.png": (200, "", "c")}, requests=both)["assets"]
+    assert (gone.passed, gone.message) == (False, "/b/c.png answered 404.")
+
+
+def test_a_page_that_loads_nothing_has_no_check_of_assets(checked: Checked) -> None:
+    site = {"/": (200, HTML, "<p>hello</p>")}
+    found = checked(site, site)
+    assert list(found) == [name for name in ORDER if name != "assets"]
+
+
+def test_what_other_servers_have_is_not_asked_for(lab: LabFolder) -> None:
+    with serving(SITE) as after:
+        assert check_lab(MadeEngine({}, after.container), lab, made_build(SMALL)).passed
+    assert not [path for path in after.asked if "x.png" in path]
+
+
+# It ends.
+
+
+@pytest.mark.parametrize(
+    ("after", "passed", "said"),
+    [
+        (0.0, True, "It ended 0.0 s after its stop signal."),
+        (9.94, True, "It ended 9.9 s after its stop signal."),
+        (None, False, "It did not end within 10 s of its stop signal, and was killed."),
     ],
 )
-def test_a_glob_names_a_path_and_all_below_it(path: str, pattern: str, expected: bool) -> None:
-    assert matches(path, pattern) is expected
-
-
-names = st.text("ab.", min_size=1, max_size=5)
-paths = st.lists(names, min_size=1, max_size=4).map("/".join)
-
-
-@given(paths, paths)
-def test_a_path_matches_itself_and_what_is_above_it(folder: str, below: str) -> None:
-    assert matches(folder, folder)
-    assert matches(f"{folder}/{below}", folder)
-    assert not matches(folder, f"{folder}/{below}")
-
-
-def test_an_image_that_is_right_passes_every_check_without_a_hint(
-    lab: LabFolder, address: str
+def test_a_container_has_ten_seconds_to_end(
+    lab: LabFolder, after: float | None, passed: bool, said: str
 ) -> None:
-    engine = MadeEngine({"server": b"x" * 900}, MadeContainer(address))
+    with serving(SITE) as served:
+        served.container.stops_after = after
+        found = by_id(check_lab(MadeEngine({}, served.container), lab, made_build(SMALL)))["stops"]
+    assert (found.passed, found.message) == (passed, said)
+    assert served.container.asked_to_stop == [10.0]
+    assert len(found.hints) == (0 if passed else 3)
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "KILL", "9"])
+def test_a_container_that_is_killed_at_once_does_not_end_when_it_is_asked_to(
+    lab: LabFolder, name: str
+) -> None:
+    with serving(SITE) as served:
+        engine = MadeEngine({}, served.container, config={"config": {"StopSignal": name}})
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))["stops"]
+    assert (found.passed, len(found.hints)) == (False, 3)
+    assert found.message == "Its stop signal is SIGKILL: it is killed, and not asked."
+
+
+@pytest.mark.parametrize("name", ["SIGQUIT", "SIGTERM", "15", "", None])
+def test_any_other_stop_signal_is_asked_with(lab: LabFolder, name: str | None) -> None:
+    with serving(SITE) as served:
+        engine = MadeEngine({}, served.container, config={"config": {"StopSignal": name}})
+        assert by_id(check_lab(engine, lab, made_build(SMALL)))["stops"].passed
+
+
+class Breaks(MadeContainer):
+    """A container that the engine loses while it stops."""
+
+    def stop(self, seconds: float) -> float | None:
+        raise LearnerError("It is gone.")
+
+
+def test_what_was_found_before_a_container_was_lost_is_kept(lab: LabFolder) -> None:
+    with serving(SITE) as after, serving(SITE) as old:
+        engine = MadeEngine({}, Breaks(after.container.address),
+                            before=MadeEngine({}, old.container))  # fmt: skip
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))
+    assert list(found) == ORDER
+    assert [n for n in ORDER[2:6] if found[n].passed] == ["starts", "answers-/", "assets"]
+
+
+# Where the machine does not allow it.
+
+
+def test_where_no_container_can_run_its_checks_are_left_out(lab: LabFolder) -> None:
+    error = NotPossibleHereError("No container can run here.", mend="Use Docker.")
+    engine = MadeEngine({}, fails=error)
     report = check_lab(engine, lab, made_build(SMALL))
+    found = by_id(report)
     assert report.passed
-    found = by_id(report)
-    assert list(found) == ["multistage", "answers-/", "without-usr/local/go", "budget"]
-    assert all(check.passed and check.required and not check.hint for check in report.checks)
-    assert found["budget"].message == "It is 900 B."
+    asked = found["answers-/"]
+    assert (asked.passed, asked.required, asked.hint) == (False, False, "Use Docker.")
+    assert asked.message == "Not checked: No container can run here."
+    assert not {"starts", "assets", "stops"} & set(found)
 
 
-def test_every_check_that_fails_has_a_hint(lab: LabFolder, address: str) -> None:
-    engine = MadeEngine({"usr/local/go/bin/go": b"x"}, MadeContainer(address))
-    wrong = replace(lab, requests=(replace(lab.requests[0], contains="goodbye"),))
-    report = check_lab(engine, wrong, made_build({"base": 1001}, stages=1))
-    assert not report.passed
-    assert all(not check.passed and check.hint for check in report.checks)
-    found = by_id(report)
-    assert found["multistage"].message == "It has 1 stage. Not converted yet."
-    assert found["answers-/"].message == "/ answered 200: hello from the crate"
-    assert found["answers-/"].hint == lab.requests[0].hint
-    assert found["without-usr/local/go"].message == "/usr/local/go/bin/go is in the image."
-    assert found["without-usr/local/go"].hint == lab.forbidden[0].hint
-    assert found["budget"].message == "It is 1 kB."
+def test_an_engine_that_falls_short_is_no_fault_of_the_learner(lab: LabFolder) -> None:
+    with serving(SITE) as old:
+        engine = MadeEngine({}, fails=MachineError("No disk."),
+                            before=MadeEngine({}, old.container))  # fmt: skip
+        with pytest.raises(MachineError, match="No disk"):
+            check_lab(engine, lab, made_build(SMALL))
 
 
-def test_the_budget_itself_is_still_within_the_budget(lab: LabFolder, address: str) -> None:
-    engine = MadeEngine({}, MadeContainer(address))
-    assert by_id(check_lab(engine, lab, made_build({"app": 1000})))["budget"].passed
-
-
-def test_another_status_fails_though_the_text_is_right(lab: LabFolder, address: str) -> None:
-    request = replace(lab.requests[0], path="/gone", contains="not here")
-    engine = MadeEngine({}, MadeContainer(address))
-    wrong = check_lab(engine, replace(lab, requests=(request,)), made_build(SMALL))
-    assert by_id(wrong)["answers-/gone"].message == "/gone answered 404: not here"
-    right = replace(lab, requests=(replace(request, status=404),))
-    assert check_lab(engine, right, made_build(SMALL)).passed
-
-
-def test_a_long_answer_is_cut_and_an_empty_one_called_nothing(
-    lab: LabFolder, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([Answer(200, "x" * 5000), Answer(500, "  ")])
-    monkeypatch.setattr(checks, "wait_until_it_answers", lambda _container: None)
-    monkeypatch.setattr(checks, "ask", lambda _address, _path: next(answers))
-    twice = replace(lab, requests=(lab.requests[0], replace(lab.requests[0], path="/b")))
-    engine = MadeEngine({}, MadeContainer(address))
-    found = by_id(check_lab(engine, twice, made_build(SMALL)))
-    assert found["answers-/"].message == f"/ answered 200: {'x' * 300}"
-    assert found["answers-/b"].message == "/b answered 500: nothing"
-
-
-def test_a_container_that_ended_fails_the_start_and_the_other_checks_go_on(lab: LabFolder) -> None:
-    engine = MadeEngine({}, MadeContainer("", ended=127, log="exec /server: no such file"))
-    report = check_lab(engine, lab, made_build(SMALL))
-    found = by_id(report)
-    names = ["multistage", "starts", "answers-/", "without-usr/local/go", "budget"]
-    assert list(found) == names
-    assert not found["answers-/"].passed
-    said = "The container ended with exit code 127: exec /server: no such file"
-    assert found["starts"].message == said
-    assert "ENTRYPOINT" in found["starts"].hint
-    assert not report.passed
-    assert found["budget"].passed
+UPSTREAM = Request("/upstream", 200, "answered", "HTTPS works", ("a hint",), needs_network=True)
 
 
 def test_without_a_network_what_needs_one_is_not_asked_and_not_required(
-    lab: LabFolder, address: str, monkeypatch: pytest.MonkeyPatch
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "reachable_upstream", lambda: None)
-    upstream = Request("/upstream", 200, "answered", "HTTPS works", "a hint", needs_network=True)
-    engine = MadeEngine({}, MadeContainer(address))
-    both = replace(lab, requests=(*lab.requests, upstream))
-    report = check_lab(engine, both, made_build(SMALL))
-    result = by_id(report)["answers-/upstream"]
-    assert (result.passed, result.required) == (False, False)
-    assert "Not checked" in result.message
-    assert result.hint
+    monkeypatch.setattr(behaviour, "reachable_upstream", lambda: None)
+    with serving(SITE) as after, serving(SITE) as old:
+        engine = MadeEngine({}, after.container, before=MadeEngine({}, old.container))
+        both = replace(lab, requests=(*lab.requests, UPSTREAM))
+        report = check_lab(engine, both, made_build(SMALL))
+    found = by_id(report)["answers-/upstream"]
+    assert (found.passed, found.required) == (False, False)
+    assert "Not checked" in found.message
+    assert found.hint
     assert report.passed
-    assert "/upstream" not in Pages.asked
+    assert "/upstream" not in after.asked
     assert engine.environments == [{}]
 
 
 def test_with_a_network_the_app_is_told_whom_to_ask(
-    lab: LabFolder, address: str, monkeypatch: pytest.MonkeyPatch
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "reachable_upstream", lambda: "https://example.com/")
-    engine = MadeEngine({}, MadeContainer(address))
-    request = replace(lab.requests[0], needs_network=True)
-    assert check_lab(engine, replace(lab, requests=(request,)), made_build(SMALL)).passed
+    monkeypatch.setattr(behaviour, "reachable_upstream", lambda: "https://example.com/")
+    site = {**SITE, "/upstream": (200, "", "upstream answered 200 OK")}
+    with serving(site) as after, serving(SITE) as old:
+        engine = MadeEngine({}, after.container, before=MadeEngine({}, old.container))
+        wanted = replace(lab, requests=(*lab.requests, UPSTREAM))
+        assert check_lab(engine, wanted, made_build(SMALL)).passed
     assert engine.environments == [{"UPSTREAM": "https://example.com/"}]
 
 
 def test_a_lab_that_needs_no_network_does_not_look_for_one(
-    lab: LabFolder, address: str, monkeypatch: pytest.MonkeyPatch
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked() -> None:
         raise AssertionError("looked for a network")
 
-    monkeypatch.setattr(checks, "reachable_upstream", looked)
-    assert check_lab(MadeEngine({}, MadeContainer(address)), lab, made_build(SMALL)).passed
+    monkeypatch.setattr(behaviour, "reachable_upstream", looked)
+    assert checked()["answers-/"].passed
+
+
+# Building and checking in one, and the report.
+
+
+class Refuses(MadeEngine):
+    """An engine on which no learner's Dockerfile builds."""
+
+    def build(self, *_arguments: object, **_keywords: object) -> str:
+        raise LearnerError("go: not found", where="Dockerfile:3", mend="Add it.")
+
+
+def test_a_dockerfile_that_does_not_build_has_that_check_alone(lab: LabFolder) -> None:
+    report, built = build_and_check(Refuses(), lab)
+    assert built is None
+    assert not report.passed
+    [found] = report.checks
+    assert (found.id, found.required) == ("builds", True)
+    assert found.message == "go: not found (Dockerfile:3)"
+    assert found.hints[-1] == "Add it."
+
+
+def test_an_error_without_a_mend_leaves_no_empty_hint(lab: LabFolder) -> None:
+    [found] = does_not_build(lab, LearnerError("It broke.")).checks
+    assert found.message == "It broke."
+    assert all(found.hints)
+
+
+def test_building_and_checking_judges_the_dockerfile_that_is_named(
+    lab: LabFolder, tmp_path: Path
+) -> None:
+    other = tmp_path / "Other"
+    other.write_text("FROM golang:1.27\n", "utf-8")
+    with serving(SITE) as after:
+        engine = MadeEngine({}, after.container)
+        right, built = build_and_check(engine, lab)
+        wrong, _ = build_and_check(engine, lab, other, no_cache=True)
+    assert right.passed
+    assert built is not None
+    assert built.image == "multistage/go:after"
+    assert [check.id for check in wrong.checks if check.required and not check.passed] == [
+        "multistage"
+    ]
+    assert [request.no_cache for request in engine.built if request.dockerfile == other] == [True]
+
+
+def failing(name: str, *, required: bool = True) -> CheckResult:
+    return result(name, f"{name} is right", False, "No.", ("Nudge.", "Idea.", "Line."),
+                  required=required)  # fmt: skip
 
 
 def test_the_report_as_json_has_every_check_and_the_verdict() -> None:
-    failed = CheckResult("a", "A", True, False, "No.", "Try.")
-    optional = CheckResult("b", "B", False, False, "Not checked.", "Connect.")
-    assert not CheckReport("go", (failed, optional)).passed
-    report = CheckReport("go", (optional,))
-    assert report.to_json() == {
+    optional = failing("b", required=False)
+    assert not CheckReport("go", (failing("a"), optional)).passed
+    assert CheckReport("go", (optional,)).to_json() == {
         "lab": "go",
         "passed": True,
         "checks": [
             {
                 "id": "b",
-                "title": "B",
+                "title": "b is right",
                 "required": False,
                 "passed": False,
-                "message": "Not checked.",
-                "hint": "Connect.",
+                "message": "No.",
+                "hint": "Nudge.",
+                "hints": ("Nudge.", "Idea.", "Line."),
             }
         ],
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "text"),
-    [
-        ("/", 200, "hello from the crate"),
-        ("/gone", 404, "not here"),
-        ("/broken", 500, "it broke"),
-        ("/bytes", 200, "\ufffd"),
-    ],
-)
-def test_asking_returns_the_status_and_the_text_whatever_they_are(
-    address: str, path: str, status: int, text: str
-) -> None:
-    answer = ask(address, path)
-    assert (answer.status, answer.text) == (status, text)
-
-
-def digest(body: bytes) -> str:
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
-def test_two_answers_can_be_compared_by_their_bytes_and_kind(address: str) -> None:
-    page, bytes_that_are_no_text = ask(address, "/"), ask(address, "/bytes")
-    assert page.content_type == "text/html; charset=utf-8"
-    assert (page.length, page.digest) == (20, digest(b"hello from the crate"))
-    assert bytes_that_are_no_text.content_type == ""
-    assert bytes_that_are_no_text.length == 1  # and three as the text it is shown as
-    assert bytes_that_are_no_text.digest == digest(b"\xff")
-    assert ask(address, "/") == page
-
-
-def test_an_answer_without_end_is_read_to_the_limit(address: str) -> None:
-    answer = ask(address, "/endless")
-    assert answer.length == len(answer.text) == 1 << 20
-    assert answer.digest == digest(b"x" * (1 << 20))
-
-
-def test_a_refused_connection_is_an_answer_with_status_zero(refused: str) -> None:
-    answer = ask(refused, "/")
-    assert (answer.status, answer.content_type, answer.length, answer.digest) == (0, "", 0, "")
-    assert answer.text.startswith("no answer: ")
-
-
-def test_the_machines_proxy_is_not_asked(
-    address: str, refused: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, refused)
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    assert ask(address, "/").status == 200
-
-
-def test_waiting_ends_with_the_first_answer_even_an_error(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replies = iter([Answer(0, "no answer"), Answer(0, "no answer"), Answer(500, "broken")])
-    monkeypatch.setattr("multistage.checks.requests.ask", lambda _address, _path: next(replies))
-    monkeypatch.setattr("multistage.checks.requests.time.sleep", lambda _seconds: None)
-    checks.wait_until_it_answers(MadeContainer(address), Clock(1))
-    assert next(replies, None) is None
-
-
-@pytest.mark.parametrize(
-    ("log", "said"),
-    [
-        ("x" * 900 + "panic: no page", "x" * 386 + "panic: no page"),
-        ("one\ntwo\nthree\nfour\n", ": two / three / four"),
-        ("", ", and wrote nothing to its log."),
-    ],
-)
-def test_waiting_stops_at_once_when_the_container_ended(log: str, said: str) -> None:
-    clock = Clock(1)
-    with pytest.raises(LearnerError) as raised:
-        checks.wait_until_it_answers(MadeContainer("", ended=2, log=log), clock)
-    assert raised.value.what.startswith("The container ended with exit code 2")
-    assert raised.value.what.endswith(said)
-    assert "ENTRYPOINT" in raised.value.mend
-    assert clock.read == 2
-
-
-def test_exit_code_zero_is_an_end_too() -> None:
-    with pytest.raises(LearnerError, match="exit code 0"):
-        checks.wait_until_it_answers(MadeContainer("", ended=0), Clock(1))
-
-
-def test_waiting_ends_when_the_time_is_over_and_shows_the_log(
-    refused: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("multistage.checks.requests.time.sleep", slept.append)
-    with pytest.raises(LearnerError) as raised:
-        checks.wait_until_it_answers(MadeContainer(refused, log="listening on :9"), Clock(10))
-    said = "The container runs but did not answer within 30 seconds: listening on :9"
-    assert raised.value.what == said
-    assert "EXPOSE" in raised.value.mend
-    assert len(slept) == 2
-
-
-def test_no_upstream_gives_the_app_no_address() -> None:
-    assert checks.upstream_environment(None) == {}
-
-
-@pytest.mark.parametrize("path", ["healthz", "/a b", "/é", "/time?zone=Europe/Paris"])
-def test_any_path_can_be_asked_for(address: str, path: str) -> None:
-    assert ask(address, path).status > 0
-
-
-def test_what_does_not_speak_http_is_no_answer() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_say_hello, args=(listener,))
-        thread.start()
-        answer = ask(f"http://127.0.0.1:{listener.getsockname()[1]}", "/")
-        thread.join()
-    assert answer.status == 0
-    assert "no answer" in answer.text
-
-
-def _say_hello(listener: socket.socket) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(1000)
-        connection.sendall(b"hello\r\n")
-
-
-@pytest.mark.parametrize(
-    ("said", "hint"),
-    [
-        ("exec /server: no such file or directory", "CGO_ENABLED=0"),
-        ('exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown', "brackets"),
-        ('exec: "/server": is a directory: unknown: permission denied', "the file itself"),
-        ("unable to find user nonroot: no matching entries in passwd file", "number"),
-        ("/docker-entrypoint.sh: exec: line 7: npm: not found", "ENTRYPOINT and CMD"),
-    ],
-)
-def test_a_container_that_does_not_start_gets_a_hint_for_its_reason(said: str, hint: str) -> None:
-    assert hint in checks.start_hint(said)
-
-
-def test_a_redirect_is_not_followed(address: str) -> None:
-    class Redirect(Pages):
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", f"{address}/")
-            self.end_headers()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Redirect)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        answer = ask(f"http://127.0.0.1:{server.server_address[1]}", "/")
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert (answer.status, answer.text) == (302, "")
-
-
-def test_a_container_that_has_ended_is_no_answer() -> None:
-    assert ask("", "/").status == 0
-
-
-@pytest.mark.parametrize(
-    ("user", "passed"), [("", False), ("root", False), ("0:0", False), ("65532:65532", True)]
-)
-def test_root_is_told_from_other_users(lab: LabFolder, user: str, passed: bool) -> None:
-    image = ImageArchive({"config": {"User": user}}, ())
-    assert checks._not_root(image).passed is passed
-
-
-@pytest.mark.parametrize("path", ["bin/sh", "usr/bin/sh"])
-def test_a_shell_is_found_where_bin_is_a_link(path: str) -> None:
-    assert matches(path, "bin/sh")
+def test_a_report_shows_as_many_hints_as_are_asked_for() -> None:
+    right = result("c", "c is right", True, "Yes.", ("unseen",))
+    report = CheckReport("go", (failing("a"), failing("b", required=False), right))
+    assert report.lines() == [
+        "✗ a is right. No.",
+        "    Hint: Nudge.",
+        "○ b is right (a stretch). No.",
+        "    Hint: Nudge.",
+        "✓ c is right. Yes.",
+        "1 of 2 required checks passed.",
+    ]
+    assert len(report.lines(hints=0)) == 4
+    assert [line for line in report.lines(hints=9) if "Line." in line] == ["    Hint: Line."] * 2
+    assert [report.has_more(hints) for hints in (1, 2, 3)] == [True, True, False]

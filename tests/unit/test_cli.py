@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ import pytest
 from multistage import engines, labs
 from multistage.cli import main
 from multistage.engines import EngineState
-from multistage.errors import CourseError, LearnerError, MachineError, UsageError
+from multistage.errors import (
+    CourseError,
+    LearnerError,
+    MachineError,
+    NotPossibleHereError,
+    UsageError,
+)
 from multistage.labs import LabFolder, read_lab
+from multistage.watch.loop import Watch
 from tests.unit.made import ROOT, SINGLE_STAGE, TWO_STAGES, MadeContainer, MadeEngine, write_lab
 
 COMMANDS = (
-    "doctor", "labs", "setup", "build", "compare", "check", "inspect", "graph", "reset",
+    "doctor", "labs", "setup", "build", "compare", "check", "watch", "inspect", "graph", "reset",
+    "report", "grade",
 )  # fmt: skip
 
 Captured = pytest.CaptureFixture[str]
@@ -63,7 +72,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabFolder:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
-    made = MadeEngine({"server": b"x" * 700}, MadeContainer("", ended=1, log="no page"))
+    before = MadeEngine({"server": b"x" * 1400}, fails=NotPossibleHereError("Nothing runs here."))
+    log = MadeContainer("", ended=1, log="no page")
+    made = MadeEngine({"server": b"x" * 700}, log, before=before)
     monkeypatch.setattr(engines, "choose", lambda name=None: made)
     return made
 
@@ -98,6 +109,7 @@ def test_every_command_explains_itself_and_offers_json(command: str, capsys: Cap
         ("build", ["--file", "--engine", "--no-cache", "--secret", "--before", "--target"]),
         ("compare", ["--file", "--engine", "--no-cache", "--secret", "--plot"]),
         ("check", ["--file", "--engine", "--no-cache", "--secret"]),
+        ("watch", ["--engine"]),
         ("inspect", ["--engine"]),
         ("graph", ["--target"]),
     ],
@@ -138,7 +150,7 @@ def test_wrong_usage_ends_the_process_with_exit_code_2() -> None:
     assert "usage:" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["build", "compare", "check", "graph", "reset"])
+@pytest.mark.parametrize("command", ["build", "compare", "check", "watch", "graph", "reset"])
 @pytest.mark.usefixtures("no_engine")
 def test_an_unknown_lab_gets_the_nearest_name(command: str, capsys: Captured) -> None:
     what, mend = error_of([command, "go-scrach"], capsys, 2)
@@ -168,7 +180,7 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: C
 def test_labs_as_json_are_all_labs_in_order(capsys: Captured) -> None:
     document = json_of(["labs"], capsys)
     assert [lab["name"] for lab in document["labs"]] == [lab.name for lab in labs.labs()]
-    keys = ("name", "title", "summary", "minutes", "video", "state")
+    keys = ("name", "title", "summary", "minutes", "video", "state", "passed")
     assert {tuple(lab) for lab in document["labs"]} == {keys}
 
 
@@ -183,11 +195,11 @@ def test_labs_tell_a_converted_lab_from_a_starter_and_from_a_broken_one(
 ) -> None:
     monkeypatch.setattr(labs, "labs", lambda: (lab,))
     states = []
-    for text in (SINGLE_STAGE, TWO_STAGES, "FORM scratch\n"):
+    for text in (SINGLE_STAGE, f"{SINGLE_STAGE}\n", TWO_STAGES, "FORM scratch\n"):
         lab.dockerfile.write_text(text, "utf-8")
         states.append(json_of(["labs"], capsys)["labs"][0]["state"])
-    assert states[:2] == ["not converted yet", "converted"]
-    assert states[2].startswith("cannot be read: ")
+    assert states[:3] == ["not started", "not converted yet", "converted"]
+    assert states[3].startswith("cannot be read: ")
 
 
 def test_the_graph_of_a_lab_as_json_is_one_object(capsys: Captured) -> None:
@@ -228,7 +240,7 @@ def test_the_graph_as_text_shows_what_each_stage_takes(tmp_path: Path, capsys: C
     assert main(["graph", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "build (line 1) FROM golang:1.27",
-        "1 (line 2) FROM scratch",
+        "stage 1 (line 2) FROM scratch",
         "    ← build: /server /server (line 3)",
     ]
 
@@ -301,7 +313,7 @@ def test_compare_builds_both_and_gives_their_ratio(
     assert document["lab"] == "go"
     assert document["before"]["is_multistage"] is False
     assert document["after"]["is_multistage"] is True
-    assert document["ratio"] == 1
+    assert document["ratio"] == 0.5
     assert [request.tag for request in engine.built] == [
         "multistage/go:before",
         "multistage/go:after",
@@ -331,17 +343,61 @@ def test_a_failed_check_is_exit_code_1_and_still_one_json_object(
     document = json_of(["check", "go"], capsys, code=1)
     assert (document["lab"], document["passed"]) == ("go", False)
     failed = {check["id"]: check for check in document["checks"] if not check["passed"]}
-    assert list(failed) == ["multistage", "starts", "answers-/"]
-    assert all(check["hint"] for check in failed.values())
+    assert [name for name, check in failed.items() if check["required"]] == [
+        "multistage", "starts", "answers-/", "stops"
+    ]  # fmt: skip
+    assert all(check["hint"] == check["hints"][0] for check in failed.values())
 
 
 @pytest.mark.usefixtures("lab", "engine")
 def test_a_failed_check_shows_its_hint(capsys: Captured) -> None:
     assert main(["check", "go"]) == 1
     shown = capsys.readouterr().out
-    assert "✗ The Dockerfile has more than one stage." in shown
-    assert "Hint: Add a second FROM" in shown
-    assert "Not there yet." in shown
+    assert "✗ One stage builds, another one ships. It has one stage, and that ships." in shown
+    assert "    Hint: What does the image hold that only the build needs?" in shown
+    assert "A second FROM" not in shown
+    assert "4 of 8 required checks passed." in shown
+    assert shown.endswith("More hints: multistage check go --hints 2\n")
+
+
+@pytest.mark.usefixtures("lab", "engine")
+def test_more_hints_are_shown_when_asked_for(capsys: Captured) -> None:
+    assert main(["check", "go", "--hints", "3"]) == 1
+    shown = capsys.readouterr().out
+    assert "    Hint: A second FROM, below the build, starts the runtime stage." in shown
+    assert "More hints" not in shown
+
+
+@pytest.fixture
+def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a watch with Ctrl+C after its first round."""
+
+    def wait(watch: Watch) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            with watch._lock:
+                if watch._round_threads and not watch._round_threads[0].is_alive():
+                    raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "wait", wait)
+
+
+@pytest.mark.usefixtures("lab", "engine", "one_round")
+def test_a_watch_that_was_ended_prints_what_it_found_last(capsys: Captured) -> None:
+    document = json_of(["watch", "go"], capsys)
+    assert (document["lab"], document["saves"], document["passed"]) == ("go", 0, False)
+    assert document["build"]["image"] == "multistage/go:after"
+    assert document["checks"]
+
+
+@pytest.mark.usefixtures("lab", "engine", "one_round")
+def test_a_watch_shows_its_round_and_ends_with_exit_code_0(capsys: Captured) -> None:
+    assert main(["watch", "go"]) == 0
+    said = capsys.readouterr().out
+    assert "The Dockerfile has 1 stage." in said
+    assert "Nothing is left running." in said
 
 
 @pytest.mark.parametrize("arguments", [["compare"], ["check"], ["build", "--before"]])

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.path import Path as MplPath
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from multistage.dockerfile import parse
 from multistage.dockerfile.errors import DockerfileError
@@ -61,10 +69,26 @@ def every_picture() -> dict[str, Picture]:
     }
 
 
+def assert_framed(figure: Figure) -> None:
+    """All that is drawn keeps off the edges, so that the figure looks framed on a dark page."""
+    renderer = drawn_by(figure)
+    extents = [figure._suptitle.get_window_extent(renderer)]  # type: ignore[attr-defined]
+    for axes in figure.axes:
+        inner = [*axes.patches, *axes.lines, *axes.texts]
+        charts = [axes.get_tightbbox(renderer)] if axes.axison else []
+        extents += charts or [artist.get_window_extent(renderer) for artist in inner]
+    drawn, framed = Bbox.union(extents), figure.bbox.padded(-12)
+    assert framed.x0 <= drawn.x0
+    assert framed.y0 <= drawn.y0
+    assert drawn.x1 <= framed.x1
+    assert drawn.y1 <= framed.y1
+
+
 @pytest.mark.parametrize("name", sorted(every_picture()))
 def test_nothing_is_drawn_outside_and_the_words_say_what_is_shown(name: str) -> None:
     picture = every_picture()[name]
     assert_all_inside(picture.figure)
+    assert_framed(picture.figure)
     assert picture.figure.get_size_inches()[0] * picture.figure.dpi == 800
     assert len(picture.text) > 30
     assert picture.figure.get_suptitle()
@@ -111,6 +135,63 @@ def test_an_unknown_target_is_refused() -> None:
         stage_graph(SKIPPING, "nobody")
 
 
+@st.composite
+def dockerfiles(draw: st.DrawFn) -> str:
+    """Return a Dockerfile of up to eight stages that take from one another."""
+    lines: list[str] = []
+    for stage in range(draw(st.integers(1, 8))):
+        earlier = [f"a-name-{n}" for n in range(stage)]
+        base = draw(st.sampled_from(["gcr.io/distroless/static-debian12:nonroot", *earlier]))
+        lines.append(f"FROM {base} AS a-name-{stage}")
+        taken = draw(st.lists(st.sampled_from(earlier), max_size=4)) if earlier else []
+        lines += [f"COPY --from={name} /x /x" for name in taken]
+    return "\n".join(lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dockerfiles())
+def test_in_a_graph_of_up_to_eight_stages_nothing_lies_on_a_box_or_a_label(text: str) -> None:
+    figure = stage_graph(parse(text)).figure
+    assert_all_inside(figure)
+    renderer = drawn_by(figure)
+    (axes,) = figure.axes
+    labels = {t: t.get_window_extent(renderer).padded(-1) for t in texts(figure)}
+    boxes = [p.get_window_extent().padded(-2) for p in axes.patches if is_box(p)]
+    arrows = [shaft(p, axes) for p in axes.patches if not is_box(p)]
+    for one, other in itertools.combinations(labels.values(), 2):
+        assert not one.overlaps(other)
+    for extent in labels.values():
+        assert all(contains(box, extent) or not box.overlaps(extent) for box in boxes)
+        assert not any(arrow.intersects_bbox(extent, filled=False) for arrow in arrows)
+    for box, arrow in itertools.product(boxes, arrows):
+        assert not arrow.intersects_bbox(box, filled=False)
+
+
+def is_box(patch: Patch) -> bool:
+    return isinstance(patch, FancyBboxPatch)
+
+
+def shaft(arrow: Patch, axes: Axes) -> MplPath:
+    """Return the way of an arrow, without its head."""
+    way, *_ = arrow.get_path().to_polygons(axes.transData, closed_only=False)
+    return MplPath(way)
+
+
+def contains(box: Bbox, inner: Bbox) -> bool:
+    return bool(box.containsx(inner.x0) and box.containsx(inner.x1)
+                and box.containsy(inner.y0) and box.containsy(inner.y1))  # fmt: skip
+
+
+def test_an_arrow_past_a_stage_has_its_own_way_and_label() -> None:
+    tested = parse("FROM a AS b\nFROM b AS test\nFROM a\nCOPY --from=test x x\nCOPY --from=b x x\n")
+    figure = stage_graph(tested).figure
+    arrows = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
+    assert len(arrows) == 3
+    assert [t for t in said_in(stage_graph(tested)) if t.startswith(("FROM", "COPY"))].count(
+        "COPY, line 5"
+    ) == 1
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: "/".join(p.parts[-3:-1]))
 def test_the_graph_of_every_dockerfile_of_the_course_fits(path: Path) -> None:
     assert_all_inside(stage_graph(parse(path.read_bytes(), str(path))).figure)
@@ -126,6 +207,20 @@ def test_the_shares_are_those_of_the_image_the_largest_at_the_top() -> None:
 def test_pull_times_are_bits_over_bandwidth() -> None:
     assert pull_seconds(50_000_000, 50) == 8
     assert [round(pull_seconds(1_000_000, b), 3) for b in BANDWIDTHS] == [1.6, 0.16, 0.016]
+
+
+def test_the_axis_of_pull_times_is_in_words() -> None:
+    axes = pull_times({"fat": FAT, "slim": SLIM}).figure.axes[0]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["0.1 s", "1 s", "10 s", "1 min", "10 min"]
+    assert [float(tick) for tick in axes.get_xticks()] == [0.1, 1, 10, 60, 600]
+
+
+def test_a_share_too_small_for_digits_is_said_in_words() -> None:
+    parts = dict.fromkeys(PARTS, 0) | {"toolchain": 10_000_000, "app": 84}
+    picture = shares("Before", FAT, parts)
+    assert picture.figure.get_suptitle() == "Before: less than 0.01 % of it is the app"
+    assert "app less than 0.01 %  (84 B)" in picture.text
 
 
 def test_the_layer_stack_has_the_lowest_layer_at_the_bottom() -> None:

@@ -59,6 +59,7 @@ CASES: dict[str, Case] = {
     "FROM with a name but no AS": ("FROM a builder x\n", 1, "FROM takes one image", "AS <stage>"),
     "FROM with too many words": ("FROM a AS b c\n", 1, "FROM takes one image", "AS <stage>"),
     "FROM with a comment": ("FROM a # note\n", 1, "FROM takes one image", "line of its own"),
+    "ENV with a comment": ("FROM a\nENV A=b # c\n", 2, "# has no = sign", "line of its own"),
     "FROM with AS but no name": ("FROM a AS\n", 1, "FROM takes one image", "AS <stage>"),
     "stage name of a digit": ("FROM a AS 1x\n", 1, "1x cannot be", "begins with a letter"),
     "stage name with a slash": ("FROM a AS x/y\n", 1, "x/y cannot be", "begins with a letter"),

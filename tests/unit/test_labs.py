@@ -37,7 +37,7 @@ def test_a_folder_without_a_description_is_no_lab(tmp_path: Path) -> None:
 def test_a_lab_is_read_from_its_description(lab: LabFolder) -> None:
     assert (lab.name, lab.title, lab.order, lab.port, lab.budget) == ("go", "A lab", 10, 8080, 1000)
     assert [request.path for request in lab.requests] == ["/"]
-    assert [entry.path for entry in lab.forbidden] == ["usr/local/go"]
+    assert [(entry.id, entry.paths) for entry in lab.absent] == [("toolchain", ("usr/local/go",))]
     assert lab.tag("before") == "multistage/go:before"
     assert lab.app == lab.folder / "app"
 
@@ -94,6 +94,12 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         LAB_TOML.replace("status = 200", ""),
         LAB_TOML.replace("status = 200", "status = 200\nsurprise = 1"),
         LAB_TOML + 'also = "unknown"\n',
+        LAB_TOML.replace('paths = ["usr/local/go"]', 'paths = "usr/local/go"'),
+        LAB_TOML.replace('hints = ["The last FROM decides what ships."]', 'hints = "one"'),
+        LAB_TOML.replace('what = "the Go toolchain"', 'what = ["the Go toolchain"]'),
+        LAB_TOML.replace("unpacked_size = 1_000", 'unpacked_size = "1 MB"'),
+        LAB_TOML.replace("status = 200", 'status = "200"'),
+        LAB_TOML.replace("minutes = 20", "minutes = 20.5"),
     ],
     ids=[
         "no TOML",
@@ -103,7 +109,13 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         "budget is no table",
         "request without status",
         "request with an unknown key",
-        "forbidden with an unknown key",
+        "absent with an unknown key",
+        "text for a list of paths",
+        "text for a list of hints",
+        "a list for text",
+        "budget is text",
+        "status is text",
+        "minutes are no whole number",
     ],
 )
 def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:
@@ -217,9 +229,14 @@ def test_a_labs_solution_is_there_and_has_several_stages(name: str) -> None:
 def test_a_labs_checks_have_hints_and_addresses(name: str) -> None:
     lab = find_lab(name)
     assert lab.requests
-    assert lab.forbidden
+    assert lab.absent
     assert all(request.path.startswith("/") and request.contains for request in lab.requests)
-    assert all(request.hint and request.why for request in lab.requests)
-    assert all(entry.hint and entry.why for entry in lab.forbidden)
+    assert all(request.why and not request.why.endswith(".") for request in lab.requests)
+    assert all(entry.what and entry.paths + entry.programs + entry.context for entry in lab.absent)
+    # From a nudge over the idea to the line to write.
+    hints = [entry.hints for entry in lab.requests] + [entry.hints for entry in lab.absent]
+    assert [len(tiers) for tiers in hints] == [3] * len(hints)
+    assert len({entry.id for entry in lab.absent}) == len(lab.absent)
+    assert len({request.path for request in lab.requests}) == len(lab.requests)
     assert 0 < lab.port < 65536
     assert lab.budget > 0

@@ -123,6 +123,34 @@ def test_a_running_build_as_text_has_every_stage_and_every_step() -> None:
     ]
 
 
+def test_a_stage_without_a_name_is_called_the_same_everywhere() -> None:
+    progress = after(FINISHED)
+    progress.report(StepLog(COPY, "copied\n"))
+    for shown in ("\n".join(progress.lines()), panel_html(progress), log_html(progress)):
+        assert "stage-2" not in shown
+    assert [row.place for row in progress.rows()][-2:] == ["stage 2, 1/2", "stage 2, 2/2"]
+    assert progress.log[-1] == "[stage 2, 2/2] copied"
+
+
+def test_the_only_stage_has_its_name_at_every_step() -> None:
+    for first, name in (("FROM a AS Site", "Site 2/2"), ("FROM a", "stage 0, 2/2")):
+        progress = BuildProgress("Building", parse(f"{first}\nRUN x\n"))
+        progress.report(StepStarted(Step("1", "[2/2] RUN x", None, 2, 2), 100))
+        assert [row.place for row in progress.rows()] == [name]
+        assert progress.doing == f"[{name}] RUN x"
+
+
+def test_an_arrow_stands_before_a_box_that_takes_from_the_one_before_it_in_this_build() -> None:
+    def arrows(text: str, target: str | None = None) -> list[bool]:
+        progress = BuildProgress("Building", parse(text), target)
+        assert panel_html(progress).count("→") == sum(s.follows for s in progress.stages())
+        return [stage.follows for stage in progress.stages()]
+
+    assert arrows(THREE_STAGES) == [False, False, False]  # test is skipped
+    assert arrows(THREE_STAGES, "test") == [False, True, False]
+    assert arrows("FROM a AS b\nFROM a\nCOPY --from=b /x /x\n") == [False, True]
+
+
 def test_the_panel_says_what_the_text_says() -> None:
     progress = after(RUNNING)
     progress.announce("A stand-in is used")
@@ -138,13 +166,21 @@ def test_the_panel_says_what_the_text_says() -> None:
         assert words in said
 
 
+def test_a_long_instruction_has_two_lines_and_all_of_it_in_its_title() -> None:
+    long = Step("9", f"[builder 3/3] RUN {'npm run build ' * 40}", "builder", 3, 3)
+    page = panel_html(after([StepStarted(long, 100)]))
+    text = f"RUN {'npm run build ' * 40}"
+    assert f'title="{text}"><div>{text}</div></td>' in page
+    assert "-webkit-line-clamp: 2" in panels._FOLD
+
+
 def test_stages_light_up_in_the_colour_of_their_role_once_they_run() -> None:
     def colours(progress: BuildProgress) -> list[str]:
         return re.findall(r"border-top-color: (#\w+)", panel_html(progress))
 
-    assert colours(after([])) == ["#9A9A9A"] * 3
-    assert colours(after(RUNNING)) == ["#E69F00", "#9A9A9A", "#9A9A9A"]
-    assert colours(after(FINISHED)) == ["#E69F00", "#9A9A9A", "#0072B2"]
+    assert colours(after([])) == ["#D0D4DA"] * 3
+    assert colours(after(RUNNING)) == ["#CC79A7", "#D0D4DA", "#D0D4DA"]
+    assert colours(after(FINISHED)) == ["#CC79A7", "#D0D4DA", "#0072B2"]
     assert panel_html(after(RUNNING)).count("multistage-running") == 1
 
 
@@ -165,6 +201,38 @@ def test_a_finished_build_says_how_many_steps_and_how_many_were_cached() -> None
     assert progress.headline() == "Building after: 5 steps, 2 cached, 4.0 s"
     assert states(progress) == {"builder": "done", "test": "skipped", "stage 2": "done"}
     assert progress.steps_done() == (5, 5)
+
+
+def test_an_image_that_two_stages_start_from_is_a_step_of_each_in_every_count(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shared = parse("FROM a AS b\nRUN x\nFROM c AS d\nRUN y\nFROM a\nCOPY --from=b /x /x\n")
+    base = Step("1", "[b 1/2] FROM docker.io/library/a", "b", 1, 2)  # BuildKit tells it once
+    run, copy = (
+        Step("2", "[b 2/2] RUN x", "b", 2, 2),
+        Step("3", "[stage-2 2/2] COPY --from=b /x /x", "stage-2", 2, 2),
+    )
+    with terminal.progress("Building", shared) as progress:
+        for step in (base, run, copy):
+            progress.report(StepFinished(step, 100, 0.0))
+    assert progress.headline().startswith("Building: 4 steps, ")
+    assert progress.steps_done() == (4, 4)
+    assert [row.place for row in progress.rows()] == [
+        "b 1/2", "stage 2, 1/2", "b 2/2", "stage 2, 2/2",
+    ]  # fmt: skip
+    assert [s.words for s in progress.stages() if s.state != "skipped"] == [
+        "done, 2 of 2 steps, 0.0 s"
+    ] * 2
+    assert len(capsys.readouterr().err.splitlines()) == 5
+
+
+def test_an_engine_that_tells_a_shared_image_for_each_stage_is_not_counted_twice() -> None:
+    shared = parse("FROM a AS b\nFROM a\nCOPY --from=b /x /x\n")
+    progress = BuildProgress("Building", shared)
+    for stage, title in (("b", "b 1/1"), ("stage-1", "stage-1 1/2")):
+        step = Step(title, f"[{title}] FROM a", stage, 1, 2)
+        progress.report(StepFinished(step, 100, 0.0))
+        assert len(progress.rows()) == 2
 
 
 def test_a_stage_is_cached_when_all_of_it_is() -> None:
@@ -241,7 +309,7 @@ def test_many_events_are_drawn_a_few_times_a_second() -> None:
     drawings: list[float] = []
     progress = BuildProgress("Building", model())
     began = time.monotonic()
-    with panels._repeated(lambda _count: drawings.append(time.monotonic())):
+    with panels.repeated(lambda _count: drawings.append(time.monotonic())):
         while time.monotonic() < began + 0.7:
             progress.report(RUNNING[0])
     assert 1 <= len(drawings) <= 3
@@ -257,7 +325,7 @@ def test_the_log_is_folded_by_an_element_that_is_never_drawn_anew() -> None:
 
 def on_a_terminal(progress: BuildProgress) -> str:
     console = Console(file=io.StringIO(), width=110, force_terminal=True, color_system=None)
-    console.print(terminal._drawn(progress))
+    console.print(terminal.drawn(progress))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text

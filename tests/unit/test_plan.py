@@ -17,10 +17,10 @@ from multistage.errors import CourseError
 if sys.platform == "win32":
     pytest.skip("this engine is for Linux", allow_module_level=True)
 
+from multistage.dockerfile.patterns import read_ignore_file, wildcard
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.config import ConfigError
 from multistage.engines.daemonless.mounts import RunMount
-from multistage.engines.daemonless.patterns import read_ignore_file, wildcard
 from multistage.engines.daemonless.plan import (
     CopyStep,
     Planned,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,7 +16,8 @@ from multistage.builds import Build
 from multistage.dockerfile import parse
 from multistage.labs import LabFolder, labs
 from multistage.plots import COLOURS, compare, compare_alt_text, compare_title, footnote
-from multistage.terminal import _COLOURS as TERMINAL_COLOURS
+from multistage.plots.style import ink_on
+from multistage.terminal import COLOURS as TERMINAL_COLOURS
 from multistage.units import megabytes
 from tests.unit.made import BUILDER, ROOT, made_build
 
@@ -56,10 +57,11 @@ def texts(figure: Figure) -> list[Text]:
 def assert_all_inside(figure: Figure) -> None:
     drawn = figure.get_tightbbox(drawn_by(figure))
     width, height = figure.get_size_inches()
-    assert drawn.x0 >= 0, "left"
-    assert drawn.y0 >= 0, "bottom"
-    assert drawn.x1 <= width, "right"
-    assert drawn.y1 <= height, "top"
+    hair = 1e-9  # what is computed is not exact
+    assert drawn.x0 >= -hair, "left"
+    assert drawn.y0 >= -hair, "bottom"
+    assert drawn.x1 <= width + hair, "right"
+    assert drawn.y1 <= height + hair, "top"
 
 
 def test_the_title_says_how_many_times_smaller() -> None:
@@ -166,6 +168,22 @@ def test_config_is_drawn_only_where_it_can_be_seen() -> None:
     kind, left, width = rows(compare("Lab", tiny, large).figure, 0)[0][-1]
     assert kind == "config"
     assert (left, width) == pytest.approx((10, 0.1))
+
+
+def luminance(colour: str) -> float:
+    """Return a colour's relative luminance: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+@pytest.mark.parametrize("meaning", sorted(COLOURS))
+def test_what_is_written_on_a_colour_has_the_contrast_that_text_needs(meaning: str) -> None:
+    dark, light = sorted((luminance(COLOURS[meaning]), luminance(ink_on(COLOURS[meaning]))))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_no_two_meanings_share_a_colour() -> None:
+    assert len(set(COLOURS.values())) == len(COLOURS)
 
 
 def test_a_kind_has_the_same_colour_in_figures_and_on_the_terminal() -> None:

@@ -8,7 +8,7 @@ import pytest
 from multistage.engines import BuildRequest
 from multistage.engines.docker.buildx import build_error, command
 from multistage.engines.docker.rawjson import ProgressReader, step_from_name
-from multistage.engines.events import BuildLog, StepFinished, StepLog, StepStarted
+from multistage.engines.events import BuildLog, Step, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
 
 RECORDED = Path(__file__).parent / "progress"
@@ -84,6 +84,16 @@ def test_a_full_disk_is_the_machines_fault() -> None:
     assert isinstance(build_error(request(), text, BuildLog()), MachineError)
 
 
+def test_a_step_that_another_ones_failure_ended_is_not_the_one_that_failed() -> None:
+    log = BuildLog()
+    errors = {"1": "Head https://x: context canceled: context canceled", "2": "exit code: 1"}
+    for identifier, error in errors.items():
+        log.add(StepFinished(Step(identifier, identifier), 0.0, 0.0, error=error))
+    failed = log.failed()
+    assert failed is not None
+    assert failed.error == "exit code: 1"
+
+
 def test_compact_and_indented_json_read_the_same() -> None:
     vertex = {
         "digest": "sha256:1",
@@ -125,7 +135,8 @@ def test_step_names_tell_stage_number_and_total(
 
 def test_the_command_line_carries_target_secrets_and_arguments() -> None:
     words = command(
-        request(target="builder", secrets=("id=a,src=b",), build_args={"X": "1"}, no_cache=True)
+        request(target="builder", secrets=("id=a,src=b",), build_args={"X": "1"}, no_cache=True),
+        Path("built"),
     )
     assert words[:3] == ["docker", "buildx", "build"]
     assert words[-1] == "context"

@@ -58,6 +58,7 @@ def build(
     Raises:
         LearnerError: the Dockerfile does not build; says where.
         MachineError: the machine falls short.
+        BuildCancelledError: the build is no longer wanted.
     """
     path = request.dockerfile
     model = parse(path.read_bytes(), str(path), dict(request.build_args), workshop.platform)
@@ -68,13 +69,16 @@ def build(
         session = stack.enter_context(workshop.snapshots.session())
         build_ = _Build(workshop, request, model, session, secrets, StepReporter(model, report))
         stack.callback(build_.packer.close)
+        stack.enter_context(request.cancelled.calling(build_.processes.end_all))
         try:
             image = build_.run()
             if stages is not None:
                 stages.update(build_.built_stages())
             return image
-        except BaseException:
+        except BaseException as error:
             build_.processes.end_all()
+            if isinstance(error, Exception):
+                request.cancelled.check()
             raise
 
 
@@ -120,6 +124,7 @@ class _Build:
                 for future in self.futures.values():
                     future.cancel()
                 raise
+        self.request.cancelled.check()
         final = self.futures[stages[-1].index].result()
         with self.reporter.own("exporting to image"):
             return write_image(final, self.workshop, self.packer, self.request.tag)

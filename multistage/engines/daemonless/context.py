@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from multistage.engines.daemonless.patterns import IgnoreRules, read_ignore_file
+from multistage.dockerfile.patterns import IgnoreRules
+from multistage.dockerignore import ignore_rules
 from multistage.engines.daemonless.tree import ROOT_OWNER, Entry, FolderDelta, Tree
-from multistage.errors import LearnerError
 
 
 class ContextTree(Tree):
@@ -42,18 +42,4 @@ def read_context(folder: Path, dockerfile: Path) -> ContextTree:
     Raises:
         LearnerError: its ``.dockerignore`` cannot be read.
     """
-    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
-    for file in (own, folder / ".dockerignore"):
-        try:
-            text = file.read_text("utf-8")
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise LearnerError(f"It cannot be read: {error}.", where=str(file)) from error
-        try:
-            return ContextTree(Path(os.path.realpath(folder)), read_ignore_file(text))
-        except ValueError as error:
-            raise LearnerError(
-                f"A pattern is malformed: {error}.", where=str(file), mend="Close every bracket."
-            ) from error
-    return ContextTree(Path(os.path.realpath(folder)), IgnoreRules([]))
+    return ContextTree(Path(os.path.realpath(folder)), ignore_rules(folder, dockerfile))

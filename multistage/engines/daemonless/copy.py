@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from multistage.dockerfile.patterns import has_wildcard, wildcard
 from multistage.engines.daemonless.digests import file_digest
-from multistage.engines.daemonless.patterns import has_wildcard, wildcard
 from multistage.engines.daemonless.plan import CopyStep
 from multistage.engines.daemonless.tree import ROOT_OWNER, Entry, Owner, Tree
 from multistage.engines.daemonless.users import UnknownUserError, find_owner

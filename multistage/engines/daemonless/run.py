@@ -14,6 +14,7 @@ from pathlib import Path
 
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.copy import digest, materialize, select
+from multistage.engines.daemonless.faults import explained
 from multistage.engines.daemonless.lending import lent
 from multistage.engines.daemonless.mounts import RunMount
 from multistage.engines.daemonless.plan import SCRIPT_FOLDER, CopyStep, RunStep
@@ -114,6 +115,7 @@ def run(
             folder=step.folder,
             mounts=tuple(mounts),
             identity=identity,
+            folder_owner=identity,
             own_network=step.network == _NO_NETWORK,
             **place,  # type: ignore[arg-type]
         )
@@ -168,9 +170,7 @@ def _run(
             code = follow(process, lambda data: tell(decoder.decode(data)))
         return code, process.stubs
     except SandboxError as error:
-        raise MachineError(
-            f"The sandbox cannot be made: {error}.", mend="Run multistage doctor."
-        ) from error
+        raise explained(error) from error
 
 
 def _identity(step: RunStep, tree: Tree) -> Identity:

@@ -30,6 +30,14 @@ def send(sandbox: Sandbox, launcher: int, number: int) -> None:
         os.kill(main, number)
 
 
+def main_has_ended(sandbox: Sandbox, launcher: int) -> bool:
+    """Return whether proot's command has ended, and what it left running is yet to be ended."""
+    if sandbox.kind != "proot":
+        return False
+    proot = _first_child(launcher)
+    return proot is not None and _first_child(proot) is None
+
+
 def _main_process(sandbox: Sandbox, launcher: int) -> int | None:
     """Return the container's main process, ``None`` where it has ended or not begun."""
     main = _first_child(launcher)

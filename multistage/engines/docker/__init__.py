@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class DockerEngine:
 
     def __init__(self, client: docker.DockerClient | None = None) -> None:
         self._client = client or connection.connect()
-        self._buildx = connection.has_buildx(connection.buildx_version())
+        self._buildx_version = connection.buildx_version()
+        self._buildx = connection.has_buildx(self._buildx_version)
 
     @property
     def notice(self) -> str:
@@ -42,16 +43,20 @@ class DockerEngine:
     def describe(self) -> str:
         """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
         with connection.faults():
-            return connection.describe(self._client)
+            return connection.describe(self._client, self._buildx_version)
 
     def build(self, request: BuildRequest, report: Report = ignore) -> str:
         """Build an image and return its ID."""
         with connection.faults():
-            if self._buildx:
-                buildx.build(request, report)
-            else:
+            if not self._buildx:
                 classic.build(self._client, request, report)
-            return str(self._client.images.get(request.tag).id)
+                return str(self._client.images.get(request.tag).id)
+            # Another build may take the name over at any moment: the ID is this build's own.
+            digests = buildx.build(request, report)
+            for digest in digests:
+                with suppress(ImageNotFound):
+                    return str(self._client.images.get(digest).id)
+            return digests[0]  # gone with its name already, from the containerd store
 
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:

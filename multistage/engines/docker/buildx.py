@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
-from multistage.engines import BuildRequest
+from multistage.advice import is_machine_fault
+from multistage.engines import BuildRequest, Cancellation
 from multistage.engines.docker.rawjson import ProgressReader
 from multistage.engines.events import BuildLog, Report, StepFinished
 from multistage.errors import CourseError, LearnerError, MachineError
 
 _GRACE = 10  # seconds that an interrupted build has to end by itself
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 _LOCATION = re.compile(r"^(?P<file>[^\s:]*Dockerfile[^\s:]*):(?P<line>\d+)$")
 _PARSE_ERROR = re.compile(r"dockerfile parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
 # BuildKit's two ways of saying that COPY's source is not there; the second when a folder is.
@@ -25,44 +30,43 @@ _MISSING = re.compile(
     r'"(?P<path>/[^"]*)":? not found|lstat /\S*?buildkit-mount\d+(?P<walked>/\S*): no such file'
 )
 _SUGGESTION = re.compile(r"\(did you mean (?P<name>[^?]+)\?\)")
-# What BuildKit says when the fault is the machine's, not the Dockerfile's.
-_MACHINE_FAULTS = {
-    "no space left on device": "Free disk space, for example with: docker system prune",
-    "Cannot connect to the Docker daemon": "Start the Docker Engine and build again.",
-    "error during connect": "Start the Docker Engine and build again.",
-    "i/o timeout": "Check the network connection and build again.",
-    "no builder": "Choose a builder that exists: docker buildx ls",
-    "no such host": "Check the network connection and build again.",
-    "connection refused": "Check the network connection and build again.",
-    "failed to do request": "Check the network connection and build again.",
-    "429 Too Many": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
-    "toomanyrequests": "Docker Hub's pull limit is reached: run docker login, or wait and retry.",
-}
 
 
-def build(request: BuildRequest, report: Report) -> None:
-    """Build ``request`` and load the image into the engine under its tag.
+def build(request: BuildRequest, report: Report) -> list[str]:
+    """Build ``request``, load the image into the engine under its tag, and return its digests.
+
+    The image's ID is one of them: the manifest's, first, or the configuration's.
 
     Raises:
         LearnerError: the build failed; names the Dockerfile's line.
         MachineError: the engine, the network or the disk is at fault.
+        BuildCancelledError: the build is no longer wanted.
     """
     reader, log = ProgressReader(), BuildLog()
-    with _running(command(request)) as process:
-        assert process.stderr is not None  # asked for in _running
-        for event in reader.read(process.stderr):
-            log.add(event)
-            report(event)
-        exit_code = process.wait()
-    if exit_code != 0:
-        raise build_error(request, reader.text, log)
+    with tempfile.TemporaryDirectory(prefix="multistage-") as folder:
+        built = Path(folder) / "metadata.json"
+        words = command(request, built)
+        with _running(words) as process, _ended_by(request.cancelled, process):
+            assert process.stderr is not None  # asked for in _running
+            for event in reader.read(process.stderr):
+                log.add(event)
+                report(event)
+            exit_code = process.wait()
+        request.cancelled.check()
+        if exit_code != 0:
+            raise build_error(request, reader.text, log)
+        # Not --iidfile: it has the configuration's alone, by which containerd finds no image.
+        metadata = json.loads(built.read_text("utf-8"))
+        names = ("containerimage.digest", "containerimage.config.digest")
+        return [str(metadata[name]) for name in names if name in metadata]
 
 
-def command(request: BuildRequest) -> list[str]:
-    """Return the command line that builds ``request``."""
+def command(request: BuildRequest, built: Path) -> list[str]:
+    """Return the command line that builds ``request`` and writes what it built to ``built``."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
     # An attestation beside the image would be one more "layer" in the archive.
     words += ["--provenance=false", "--tag", request.tag, "--file", str(request.dockerfile)]
+    words += ["--metadata-file", str(built)]
     if request.target is not None:
         words += ["--target", request.target]
     if request.no_cache:
@@ -97,6 +101,23 @@ def _running(words: list[str]) -> Iterator[subprocess.Popen[str]]:
             process.stderr.close()
 
 
+@contextmanager
+def _ended_by(cancelled: Cancellation, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Let a process end in the block when it is cancelled; its reader sees the end."""
+    killer = threading.Timer(_GRACE, _signal, [process, _KILL])
+    killer.daemon = True
+
+    def end() -> None:
+        _signal(process, signal.SIGINT)
+        killer.start()
+
+    try:
+        with cancelled.calling(end):
+            yield
+    finally:
+        killer.cancel()
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     _signal(process, signal.SIGINT)
     # Unread progress would fill the pipe and keep the process from ending.
@@ -105,7 +126,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(_GRACE)
     except subprocess.TimeoutExpired:
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        _signal(process, _KILL)
         process.wait()
     drain.join(1)
 
@@ -130,9 +151,8 @@ def build_error(request: BuildRequest, text: list[str], log: BuildLog) -> Course
     failed = log.failed()
     if not message:
         message = failed.error if failed else "\n".join(text[-5:])
-    for sign, mend in _MACHINE_FAULTS.items():
-        if sign in message:
-            return MachineError(f"The build stopped: {message}", mend=mend)
+    if is_machine_fault(message):
+        return MachineError(f"The build stopped: {message}", mend="Mend that and build again.")
     return LearnerError(
         _what(message, failed, log),
         where=_where(request, text, message),
@@ -171,6 +191,6 @@ def _mend(message: str, failed: StepFinished | None) -> str:
             "Check the path: it must exist in the build context, and not be named in "
             ".dockerignore. To take it from a stage, write COPY --from=<stage>."
         )
-    if "did not complete successfully" in message:
+    if "did not complete successfully" in message or "executor failed running" in message:
         return "Read the last lines above: they are what the command said before it failed."
     return "Mend that line and build again."

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import APIError, BuildError
 
-from multistage.dockerfile import parse_instructions
+from multistage.dockerfile import DockerfileError, parse_instructions
 from multistage.engines import BuildRequest
 from multistage.engines.events import Report, Step, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
@@ -21,6 +22,7 @@ COST = (
     "to the target, one after another, and knows no RUN --mount."
 )
 _STEP = re.compile(r"^Step (?P<number>\d+)/(?P<total>\d+) : (?P<instruction>.*)", re.DOTALL)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # with which it paints standard error
 _PARSE_ERROR = re.compile(r"parse error (?:on )?line (?P<line>\d+): (?P<text>.*)")
 
 
@@ -29,12 +31,14 @@ def build(client: docker.DockerClient, request: BuildRequest, report: Report) ->
 
     Raises:
         LearnerError: the build failed; names the step.
+        BuildCancelledError: the build is no longer wanted, which is seen at its next message.
     """
     if request.secrets:
         raise MachineError(
             "The classic builder knows no secrets.",
             mend="Install docker buildx 0.13 or newer, or leave --secret out.",
         )
+    _refuse_heredocs(request.dockerfile)
     try:
         messages = client.api.build(
             path=str(request.context),
@@ -47,8 +51,10 @@ def build(client: docker.DockerClient, request: BuildRequest, report: Report) ->
             forcerm=True,
             decode=True,
         )
-        for event in read_events(messages, request.dockerfile):
-            report(event)
+        with closing(messages):  # without a reader the engine ends the build
+            for event in read_events(messages, request.dockerfile):
+                request.cancelled.check()
+                report(event)
     except (APIError, BuildError) as error:
         text = getattr(error, "explanation", None) or str(error)
         match = _PARSE_ERROR.search(text)
@@ -68,31 +74,55 @@ def read_events(
     Raises:
         LearnerError: a message says that the build failed.
     """
-    step, began, cached = None, 0.0, False
+    step, began, cached, said = None, 0.0, False, ""
     for message in messages:
-        text = message.get("stream", "")
+        painted = message.get("stream", "")
+        text = _COLOURS.sub("", painted)
         if match := _STEP.match(text):
             if step is not None:
                 yield StepFinished(step, time.time(), time.time() - began, cached)
             name = f"[{match['number']}/{match['total']}] {match['instruction'].strip()}"
             step = Step(name, name, None, int(match["number"]), int(match["total"]))
-            began, cached = time.time(), False
+            began, cached, said = time.time(), False, ""
             yield StepStarted(step, began)
         elif "error" in message:
             if step is not None:
                 now = time.time()
                 yield StepFinished(step, now, now - began, error=message["error"])
+            tail = "".join(f"\n    {line}" for line in said.splitlines()[-15:])
+            place = step.name if step else "its start"
             raise LearnerError(
-                f"The build stopped at {step.name if step else 'its start'}: {message['error']}",
+                f"The build stopped at {place}: {message['error']}{tail}",
                 where=_where(dockerfile, step),
                 mend="Mend that step and build again.",
             )
         elif "Using cache" in text:
             cached = True
-        elif step is not None and text.strip():
+        elif step is not None and painted.strip():
+            if not text.startswith(" ---> "):  # the builder's own
+                said += text
             yield StepLog(step, text)
     if step is not None:
         yield StepFinished(step, time.time(), time.time() - began, cached)
+
+
+def _refuse_heredocs(dockerfile: Path) -> None:
+    """Stop where the classic builder would take a here-document for nothing, or for more lines.
+
+    Raises:
+        LearnerError: the Dockerfile has one; names its line.
+    """
+    try:
+        instructions = parse_instructions(dockerfile.read_bytes(), str(dockerfile)).instructions
+    except DockerfileError:
+        return  # the engine says in its own words what is wrong
+    for instruction in instructions:
+        if instruction.heredocs:
+            raise LearnerError(
+                "The classic builder knows no here-documents (<<).",
+                where=f"{dockerfile}:{instruction.line}",
+                mend="Install docker buildx 0.13 or newer, or join the commands with &&.",
+            )
 
 
 def _where(dockerfile: Path, step: Step | None) -> str:

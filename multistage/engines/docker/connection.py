@@ -107,15 +107,14 @@ def probe() -> EngineState:
     except MachineError as error:
         return EngineState("docker", False, error.what, error.mend)
     try:
-        return EngineState("docker", True, describe(client))
+        return EngineState("docker", True, describe(client, buildx_version()))
     finally:
         client.close()
 
 
-def describe(client: docker.DockerClient) -> str:
+def describe(client: docker.DockerClient, buildx: tuple[int, ...] | None) -> str:
     """Return, for example, ``Docker Engine 26.1.5, overlay2, buildx 0.13.1``."""
     information = client.info()
-    buildx = buildx_version()
     builder = (
         f"buildx {'.'.join(map(str, buildx or ()))}" if has_buildx(buildx) else "classic builder"
     )

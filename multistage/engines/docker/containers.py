@@ -69,6 +69,10 @@ class DockerContainer:
                 raise
         return time.monotonic() - started if _wait(self._container, seconds) else None
 
+    def end(self) -> None:
+        """Have it killed: the engine is asked from another thread."""
+        threading.Thread(target=_kill, args=(self._container,), daemon=True).start()
+
 
 @contextmanager
 def run(

@@ -10,9 +10,15 @@ from __future__ import annotations
 from multistage.engines.daemonless.sandbox.commands import Command, Identity, Mount, Overlay
 from multistage.engines.daemonless.sandbox.kinds import KINDS, Sandbox
 from multistage.engines.daemonless.sandbox.probe import choose, probe
-from multistage.engines.daemonless.sandbox.process import Process, SandboxError, follow
+from multistage.engines.daemonless.sandbox.process import (
+    FOLDER_STEP,
+    Process,
+    SandboxError,
+    follow,
+)
 
 __all__ = [
+    "FOLDER_STEP",
     "KINDS",
     "Command",
     "Identity",

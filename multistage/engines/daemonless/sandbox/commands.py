@@ -50,6 +50,7 @@ class Command:
         overlay: the image's files, where they are layers.
         mounts: what else it sees.
         identity: who it runs as.
+        folder_owner: whose the working folder becomes where it is not there, and is made.
         own_network: whether it gets a network of its own, with a loopback interface alone.
         forward: a listening socket of this machine's network, by descriptor, and the port of
             the sandbox's own network to which what it accepts is handed on.
@@ -64,6 +65,7 @@ class Command:
     overlay: Overlay | None = None
     mounts: tuple[Mount, ...] = ()
     identity: Identity = Identity()
+    folder_owner: Identity = Identity()
     own_network: bool = False
     forward: tuple[int, int] | None = None
     proxy: int | None = None

@@ -79,6 +79,20 @@ class Stubs:
         self.made.append(step[len(self._root) :])
 
 
+def make_folder(root: str, path: str, owner: list[int] | None) -> None:
+    """Make a folder of the image that is not there, with those above it, for ``owner``."""
+    places = Stubs(root)
+    try:
+        place = places.place(path, folder=True)
+    except NotADirectoryError:
+        place = ""
+    if not os.path.isdir(place):
+        raise NotADirectoryError(errno.ENOTDIR, f"mkdir {path}: not a directory")
+    if owner is not None:
+        for made in places.made:
+            os.chown(f"{root}{made}", *owner)
+
+
 def mount_root(spec: dict[str, Any]) -> str:
     """Mount the root of the command, and return where."""
     merged: str = spec["merged"]

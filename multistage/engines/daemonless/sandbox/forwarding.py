@@ -27,7 +27,11 @@ def start(listener: int, port: int, channel: int | None) -> None:
     if channel is not None:
         with socket.socket(fileno=channel) as out, _proxy_socket() as inner:
             socket.send_fds(out, [b"proxy"], [inner.fileno()])
-    if os.fork():
+    try:
+        child = os.fork()
+    except OSError:  # the command has ended already, and with it the namespace
+        child = -1
+    if child:
         os.close(listener)
         return
     try:

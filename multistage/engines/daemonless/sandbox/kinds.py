@@ -133,6 +133,7 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
         "user": command.identity.user,
         "group": command.identity.group,
         "groups": list(command.identity.groups),
+        "folder_owner": [command.folder_owner.user, command.folder_owner.group],
         "capabilities": [name for name in _CAPABILITIES if name not in dropped],
         "own_network": command.own_network and sandbox.own_network,
         "has_musl": command.root is not None and _has_musl(command.root),

@@ -117,6 +117,7 @@ def _child(spec: dict[str, Any]) -> NoReturn:
     try:
         kernel.die_with_parent(signal.SIGKILL)
         os.setsid()
+        os.umask(0o022)
         with _reporting(status, "the mounts"):
             stubs = _enter_root(spec)
         os.write(status, json.dumps({"stubs": stubs}).encode() + b"\n")
@@ -135,10 +136,12 @@ def _child(spec: dict[str, Any]) -> NoReturn:
 def _enter_root(spec: dict[str, Any]) -> list[str]:
     """Make the image's files the root; return what was made for the mounts."""
     if spec["kind"] == "proot":
+        _make_folder(spec, spec["root"])
         return []
     if spec["kind"] == "chroot":
         stubs = filesystem.Stubs(spec["root"])
         filesystem.make_devices(spec["root"], stubs)
+        _make_folder(spec, spec["root"])
         os.chroot(spec["root"])
         os.chdir("/")
         return stubs.made
@@ -148,9 +151,17 @@ def _enter_root(spec: dict[str, Any]) -> list[str]:
         own_users = spec["kind"] == "user-namespaces"
         filesystem.mount_system(root, stubs, own_users=own_users)
         filesystem.mount_all(spec["mounts"], stubs)
+        _make_folder(spec, root)
     kernel.pivot_root(root)
     kernel.set_hostname(spec["hostname"])
     return stubs.made
+
+
+def _make_folder(spec: dict[str, Any], root: str) -> None:
+    """Make the working folder where a RUN deleted it, as Docker and BuildKit do."""
+    owner = spec["folder_owner"] if spec["kind"] in ("root", "chroot") else None
+    with _reporting(spec["status"], "the working folder"):
+        filesystem.make_folder(root, spec["folder"], owner)
 
 
 def _change_folder(spec: dict[str, Any]) -> None:
@@ -161,7 +172,6 @@ def _change_folder(spec: dict[str, Any]) -> None:
 def _become(spec: dict[str, Any]) -> None:
     """Become the image's user, with no more rights than a container has."""
     user, group, groups = spec["user"], spec["group"], spec["groups"]
-    os.umask(0o022)
     if spec["kind"] in ("root", "chroot"):
         for output in (1, 2):  # or /dev/stdout and /dev/stderr could not be opened by name
             with contextlib.suppress(OSError):
@@ -195,12 +205,11 @@ def _execute(spec: dict[str, Any]) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, environment)
-    except FileNotFoundError:
-        print(f"exec: {argv[0]}: no such file or directory", file=sys.stderr, flush=True)
-        os._exit(_NOT_FOUND)
-    except OSError as error:
-        print(f"exec: {argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
-        os._exit(_NOT_EXECUTABLE)
+    except OSError as error:  # in the words of Docker's runtime, which people look up
+        print(
+            f"exec {argv[0]}: {os.strerror(error.errno or 0).lower()}", file=sys.stderr, flush=True
+        )
+        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
 
 
 def _kill(child: int) -> None:

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _END_SECONDS = 10.0  # how long a launcher may take to end what it started
+FOLDER_STEP = "the working folder"  # as launcher.py names it
 _LEFT_RUNNING = "it left a process running in the background, and proot then hides its exit code"
 
 
@@ -25,6 +27,8 @@ class Process:
     def __init__(self, process: subprocess.Popen[bytes], status: int, merged: Path) -> None:
         self._process, self._merged = process, merged
         self._status: int | None = status
+        self._lock = threading.Lock()
+        self._said: list[dict[str, Any]] = []
         self.stubs: list[str] = []
 
     @property
@@ -45,22 +49,37 @@ class Process:
         """Wait for the end, and return the exit code, 128 and the number after a signal.
 
         Raises:
+            SandboxError: the sandbox could not be made, or hides the exit code.
+        """
+        code = self.finish()
+        if any("left_running" in message for message in self._said):
+            raise SandboxError("the end of the command", _LEFT_RUNNING)
+        return code
+
+    def finish(self) -> int:
+        """Wait for the end, and return the exit code, whatever the command left running.
+
+        Raises:
             SandboxError: the sandbox could not be made.
         """
-        # Closed once only: another thread may be given the same number a moment later.
-        number, self._status = self._status, None
-        assert number is not None
-        with os.fdopen(number, "rb") as status:
-            said = [json.loads(line) for line in status]
+        self._listen()
         code = self._process.wait()
         self._clean_up()
-        for message in said:
-            self.stubs += message.get("stubs", [])
+        for message in self._said:
             if "error" in message:
                 raise SandboxError(message["step"], message["error"])
-            if "left_running" in message:
-                raise SandboxError("the end of the command", _LEFT_RUNNING)
         return code if code >= 0 else 128 - code
+
+    def _listen(self) -> None:
+        """Hear all that the launcher says, to its end."""
+        with self._lock:
+            # Closed once only: another thread may be given the same number a moment later.
+            number, self._status = self._status, None
+            if number is None:
+                return
+            with os.fdopen(number, "rb") as status:
+                self._said = [json.loads(line) for line in status]
+            self.stubs = [stub for message in self._said for stub in message.get("stubs", [])]
 
     def signal(self) -> None:
         """Ask it to end, with all that it started; whoever reads its output sees the end."""

@@ -1,0 +1,200 @@
+"""Checks of what the running container does: it starts, answers as the before image, and stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+
+from multistage.checks.before import Before, links
+from multistage.checks.requests import (
+    START_HINT,
+    Answer,
+    NoAnswerError,
+    ask,
+    reachable_upstream,
+    start_hint,
+    upstream_environment,
+    wait_until_it_answers,
+)
+from multistage.checks.results import CheckResult, result
+from multistage.checks.structure import trailing_comment
+from multistage.dockerfile import Dockerfile
+from multistage.engines import Engine, RunningContainer
+from multistage.errors import LearnerError, NotPossibleHereError
+from multistage.images import ImageArchive
+from multistage.labs import LabFolder, Request
+
+_STOP_SECONDS = (
+    10.0  # what docker stop waits: https://docs.docker.com/reference/cli/docker/container/stop/
+)
+_NO_UPSTREAM = "no HTTPS address can be reached from this machine."
+_CONNECT = "Connect the machine to a network and check again."
+_FIRST = ("First make the container start.",)
+_STOP_HINTS = (
+    "Who is process 1 in the container, and does it pass the signal on?",
+    "A shell in front of the program keeps the signal for itself, unless it hands over with exec; "
+    "and a program ends on the signal that it listens for, which STOPSIGNAL can change.",
+    'Start the program itself, in brackets: ENTRYPOINT ["/program"], and leave STOPSIGNAL out.',
+)
+_ASSET_HINTS = (
+    "Open the page in a browser: what is missing?",
+    "The page names its scripts and styles by their paths. They must lie where those paths point, "
+    "below the folder that the server serves.",
+    "Copy the built folder whole, not single files out of it.",
+)
+
+
+def check_behaviour(
+    engine: Engine,
+    lab: LabFolder,
+    image: ImageArchive,
+    model: Dockerfile,
+    *,
+    image_id: str,
+    before: Before,
+) -> Iterator[CheckResult]:
+    """Run the image once, and yield the results of all checks of its behaviour."""
+    upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
+    started = time.monotonic()
+    results: list[CheckResult] = []
+    try:
+        with engine.run(image_id, lab.port, upstream_environment(upstream)) as container:
+            wait_until_it_answers(container)
+            results.append(_started(time.monotonic() - started))
+            results += _asked(container, lab, upstream, before)
+            results.append(_stopped(container, image))
+    except NotPossibleHereError as error:
+        yield from (_unchecked(request, error.what, error.mend) for request in lab.requests)
+    except LearnerError as error:
+        yield from results
+        yield from _not_started(lab, before, _start_hints(lab, model, error), error, results)
+    else:
+        yield from results
+
+
+def _started(seconds: float) -> CheckResult:
+    title = "The container starts and answers"
+    return result("starts", title, True, f"It answered after {seconds:.1f} s.", ())
+
+
+def _not_started(
+    lab: LabFolder,
+    before: Before,
+    hints: tuple[str, ...],
+    error: LearnerError,
+    results: list[CheckResult],
+) -> Iterator[CheckResult]:
+    answers = "does not answer" if isinstance(error, NoAnswerError) else "does not run"
+    said = f"Not asked: the container {answers}."
+    rest = [
+        result("starts", "The container starts and answers", False, error.what, hints),
+        *(result(f"answers-{r.path}", r.why, False, said, _FIRST) for r in lab.requests),
+        *([result("assets", _ASSETS, False, said, _FIRST)] if before.assets else []),
+        result("stops", _STOPS, False, said, _FIRST),
+    ]
+    done = {check.id for check in results}
+    yield from (check for check in rest if check.id not in done)
+
+
+def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
+    if isinstance(error, NoAnswerError):
+        return (
+            f"The lab asks on port {lab.port}. Who listens there?",
+            f"The program must listen on port {lab.port} of all addresses: on 127.0.0.1 alone it "
+            "is not reached from outside. EXPOSE does not change where it listens.",
+            "Leave port and address as the app or the base image has them.",
+        )
+    hint = start_hint(error.what)
+    idea = error.mend if hint == START_HINT and error.mend else hint
+    line = trailing_comment(model)
+    comment = f"Line {line}: behind an instruction a comment is part of it. Give it its own line."
+    return ("Read what the container or the engine said.", idea, *([comment] if line else []))
+
+
+def _asked(
+    container: RunningContainer, lab: LabFolder, upstream: str | None, before: Before
+) -> Iterator[CheckResult]:
+    pages: dict[str, Answer] = {}
+    for request in lab.requests:
+        if request.needs_network and upstream is None:
+            yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
+            continue
+        answer = ask(container.address, request.path)
+        known = before.answers.get(request.path)
+        yield _answered(request, answer, known)
+        if known is not None and before.assets:
+            pages[request.path] = answer
+    if before.assets:
+        yield _assets(container, pages, before)
+
+
+def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
+    return CheckResult(
+        f"answers-{request.path}", request.why, False, False, f"Not checked: {why}", (hint,)
+    )
+
+
+def _answered(request: Request, answer: Answer, before: Answer | None) -> CheckResult:
+    said = f"{request.path} answered {answer.status}" if answer.status else request.path
+    passed = answer.status == request.status and request.contains in answer.text
+    message = f"{said}." if passed else f"{said}: {answer.text.strip()[:300] or 'nothing'}"
+    if passed and before is not None and (differs := difference(answer, before)):
+        passed, message = False, f"{said}, but not as the before image: {differs}."
+    return result(f"answers-{request.path}", request.why, passed, message, request.hints)
+
+
+def difference(answer: Answer, before: Answer) -> str:
+    """Return how an answer differs from the before image's, or an empty string."""
+    if answer.status != before.status:
+        return f"status {answer.status}, not {before.status}"
+    if media_type(answer) != media_type(before):
+        return f"type {media_type(answer) or 'not said'}, not {media_type(before)}"
+    # A page names the files that it loads, and those by what is in them: they are looked at.
+    if answer.digest != before.digest and not before.is_page:
+        return f"another content, of {answer.length} bytes, not {before.length}"
+    return ""
+
+
+def media_type(answer: Answer) -> str:
+    """Return an answer's type without its parameters; JavaScript has one name here."""
+    said = answer.content_type.partition(";")[0].strip().lower()
+    return "text/javascript" if said.endswith("javascript") else said
+
+
+_ASSETS = "Everything that the page loads is served"
+
+
+def _assets(
+    container: RunningContainer, pages: Mapping[str, Answer], before: Before
+) -> CheckResult:
+    wanted = tuple(dict.fromkeys(p for path, page in pages.items() for p in links(page, path)))
+    wrong = "" if wanted else "The page loads nothing; that of the before image does."
+    for path in wanted:
+        answer = ask(container.address, path)
+        known = before.answers.get(path)
+        if answer.status != HTTPStatus.OK:
+            wrong = f"{path} answered {answer.status or 'nothing'}."
+        elif known is not None and (differs := difference(answer, known)):
+            wrong = f"{path} is not as in the before image: {differs}."
+        elif answer.is_page:
+            wrong = f"{path} answered with a page, in place of what it should be."
+        if wrong:
+            break
+    count = f"{len(wanted)} file{'s' if len(wanted) != 1 else ''}."
+    return result("assets", _ASSETS, not wrong, wrong or count, _ASSET_HINTS)
+
+
+_STOPS = "It ends when it is asked to"
+
+
+def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
+    signal = str((image.config.get("config") or {}).get("StopSignal") or "").removeprefix("SIG")
+    if signal in ("KILL", "9"):
+        said = "Its stop signal is SIGKILL: it is killed, and not asked."
+        return result("stops", _STOPS, False, said, _STOP_HINTS)
+    seconds = container.stop(_STOP_SECONDS)
+    said = f"It did not end within {_STOP_SECONDS:.0f} s of its stop signal, and was killed."
+    if seconds is not None:
+        said = f"It ended {seconds:.1f} s after its stop signal."
+    return result("stops", _STOPS, seconds is not None, said, _STOP_HINTS)

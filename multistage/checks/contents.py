@@ -1,0 +1,76 @@
+"""Checks of what is in the image: nothing of the workshop, a small size, a user other than root."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+
+from multistage.builds import Build
+from multistage.checks.absent import Copies, find
+from multistage.checks.results import CheckResult, result
+from multistage.images import ImageArchive, final_files
+from multistage.labs import LabFolder
+from multistage.units import megabytes
+
+_BUDGET_HINTS: tuple[str, ...] = (
+    "What in the image is larger than it has to be?",
+    "Start the runtime stage from a smaller base image, and copy the artifact alone.",
+)
+_LONGEST = 80  # characters of an instruction
+_USER_HINTS = (
+    "Whoever breaks into the program has the rights of its user.",
+    "Name another user in the last stage. A number works also where there is no list of users.",
+    "USER 65532:65532",
+)
+
+
+def check_contents(
+    lab: LabFolder, build: Build, image: ImageArchive, copies: Mapping[str, Copies]
+) -> Iterator[CheckResult]:
+    """Yield the results of all checks of an image's contents.
+
+    Args:
+        lab: what is asked.
+        build: the image's build.
+        image: its layers, with files and their digests.
+        copies: what of the before image must not come along, for each entry of ``lab.absent``.
+    """
+    # All layers: what a later layer deletes is shipped all the same.
+    files = [file for layer in image.layers for file in layer.files]
+    visible = final_files(image)
+    for entry in lab.absent:
+        path, words = find(entry, files, copies.get(entry.id, Copies()), lab.app)
+        found = f"/{path} is in {_place(path, visible)}{words}." if path else ""
+        yield result(
+            f"without-{entry.id}", f"The image is without {entry.what}", not found,
+            found or "Nothing of it is in the image.", entry.hints,
+        )  # fmt: skip
+    yield _budget(lab, build)
+    yield _user(lab, image)
+
+
+def _place(path: str, visible: Container[str]) -> str:
+    if path in visible:
+        return "the image"
+    return "a layer of the image, where a later layer only hides it"
+
+
+def _budget(lab: LabFolder, build: Build) -> CheckResult:
+    hints = _BUDGET_HINTS
+    if build.layers:
+        largest = max(build.layers, key=lambda layer: layer.unpacked_size)
+        size, said = megabytes(largest.unpacked_size), largest.created_by[:_LONGEST]
+        made = f"line {largest.line}: {said}" if largest.line else "the base image"
+        hints += (f"Its largest layer, {size}, is from {made}",)
+    return result(
+        "budget", f"The image is at most {megabytes(lab.budget)} unpacked",
+        build.unpacked_size <= lab.budget, f"It is {megabytes(build.unpacked_size)}.", hints,
+    )  # fmt: skip
+
+
+def _user(lab: LabFolder, image: ImageArchive) -> CheckResult:
+    user = image.user.partition(":")[0]
+    is_root = user in ("", "root") or (user.isdecimal() and int(user) == 0)
+    return result(
+        "nonroot", "The program does not run as root", not is_root,
+        f"It runs as {image.user or 'root'}.", _USER_HINTS, required=lab.nonroot,
+    )  # fmt: skip

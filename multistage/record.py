@@ -1,0 +1,161 @@
+"""The learner's progress: what was measured and checked, in one readable file of their folder.
+
+The file is ``progress.json`` at the top of the checkout. Entries are added, never taken out;
+``multistage reset`` does not touch it. What cannot be read is set aside under another name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multistage import labs
+from multistage.builds import Build
+from multistage.files import free_name, locked, replace
+from multistage.labs import LabFolder
+from multistage.recorded import Damaged, Record, empty, measure, measured_json, parsed
+
+if TYPE_CHECKING:
+    from multistage.checks import CheckReport
+
+_PLACE = "MULTISTAGE_PROGRESS"  # another file in its place
+
+
+def place() -> Path:
+    """Return where the record is kept."""
+    return Path(os.environ.get(_PLACE) or labs.ROOT / "progress.json")
+
+
+def read() -> Record:
+    """Return the record; a file that cannot be read is set aside, and ``note`` says so."""
+    file = place()
+    try:
+        return parsed(_content(file))
+    except OSError as error:
+        return Record(note=f"{file} cannot be read: {error.strerror}.")
+    except Damaged as damage:
+        try:
+            with locked(file):
+                document, note = _load(file)
+        except OSError:
+            return Record(note=f"{file} {damage}. It could not be set aside.")
+        return dataclasses.replace(parsed(document), note=note)
+
+
+def text_of(dockerfile: Path) -> str:
+    """Return a Dockerfile's text as the record keeps it, empty where it cannot be read."""
+    try:
+        return dockerfile.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def add_measured(lab: LabFolder, dockerfile: Path, text: str, build: Build) -> str:
+    """Keep the sizes of a lab's before image, or of the learner's; of no other Dockerfile.
+
+    Returns:
+        A note for the learner where a damaged record was set aside. That nothing can be
+        written is left to :func:`add_checked` to tell: once is enough.
+    """
+    which = next((w for w, own in _own(lab).items() if _same(own, dockerfile)), None)
+    if which is None:
+        return ""
+
+    def change(document: dict[str, Any]) -> None:
+        sizes = document["measured"].setdefault(lab.name, {})
+        sizes[which] = measured_json(measure(build))
+        if which == "after":
+            sizes["dockerfile"] = text.split("\n")
+
+    return _change(change, tell_faults=False)
+
+
+def add_checked(
+    lab: LabFolder, dockerfile: Path, text: str, build: Build | None, report: CheckReport
+) -> str:
+    """Add a run of the checks on the learner's own Dockerfile; a repeat adds nothing.
+
+    Returns:
+        A note for the learner, empty where all went well.
+    """
+    if not _same(lab.dockerfile, dockerfile):
+        return ""
+    keys = ("id", "title", "required", "passed", "message")
+    entry: dict[str, Any] = {
+        "lab": lab.name,
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "passed": report.passed,
+        "checks": [{key: getattr(check, key) for key in keys} for check in report.checks],
+        "before": None,
+        "after": None if build is None else measured_json(measure(build)),
+        "dockerfile": text.split("\n"),
+    }
+
+    def change(document: dict[str, Any]) -> None:
+        entry["before"] = document["measured"].get(lab.name, {}).get("before")
+        earlier = [e for e in document["entries"] if e["lab"] == lab.name]
+        if not earlier or _without_times(earlier[-1]) != _without_times(entry):
+            document["entries"].append(entry)
+
+    return _change(change)
+
+
+def _without_times(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes two runs differ: messages tell seconds."""
+    checks = [{**check, "message": ""} for check in entry["checks"]]
+    return {**entry, "when": "", "checks": checks}
+
+
+def _own(lab: LabFolder) -> dict[str, Path]:
+    return {"before": lab.before_dockerfile, "after": lab.dockerfile}
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _change(change: Callable[[dict[str, Any]], None], *, tell_faults: bool = True) -> str:
+    """Change the file while nobody else does; return a note for the learner."""
+    file = place()
+    try:
+        with locked(file):
+            document, note = _load(file)
+            change(document)
+            text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+            replace(file, text.encode("utf-8", "backslashreplace"))  # half a surrogate pair
+        return note
+    except OSError as error:
+        why = error.strerror or error
+        if not tell_faults:
+            return ""
+        return f"This result is shown but not recorded: {file} cannot be written ({why})."
+
+
+def _load(file: Path) -> tuple[dict[str, Any], str]:
+    """Return the file's document, or a new one and a note where the file had to be set aside."""
+    try:
+        document = _content(file)
+        parsed(document)
+        return document, ""
+    except Damaged as damage:
+        kept = free_name(file, damage.word)
+        file.rename(kept)
+        note = f"{file} {damage}. It was set aside as {kept.name}, and a new one is begun."
+        return empty(), note
+
+
+def _content(file: Path) -> Any:
+    if file.exists() and not file.is_file():
+        raise OSError(errno.EINVAL, "it is not a file", str(file))
+    try:
+        return json.loads(file.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        return empty()
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"is not the JSON that was written there ({error})") from error

