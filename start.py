@@ -38,7 +38,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -92,10 +92,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.command == "setup":
         set_up(began, ["requirements.txt"])
+        remove_stored_outputs()
         return run([python(), "-m", "multistage", "setup"])
     port = choose_port(options.port)  # before the minute of setting up, not after it
     docker = docker_state()
     set_up(began, ["requirements.txt"])
+    remove_stored_outputs()
     if options.port is None:
         port = choose_port(None)  # someone else may have taken it meanwhile
     if not docker.answers:
@@ -290,6 +292,34 @@ def write_jupyterlab_settings() -> None:
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     settings = {"@jupyterlab/apputils-extension:notification": quiet}
     (folder / "overrides.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+# ---- Notebooks ----
+
+
+def remove_stored_outputs() -> None:
+    """Remove the outputs that the notebooks came with: they would give the answers away.
+
+    A notebook that was run or saved since is left as it is.
+    """
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            notebook = json.loads(path.read_text(encoding="utf-8"))
+            if notebook["metadata"].pop("stored_outputs", None) != outputs_digest(notebook):
+                continue
+            for cell in notebook["cells"]:
+                if cell["cell_type"] == "code":
+                    cell.update(outputs=[], execution_count=None)
+            text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            part = path.with_suffix(".part")
+            part.write_text(text, encoding="utf-8", newline="\n")
+            part.replace(path)
+
+
+def outputs_digest(notebook: dict[str, Any]) -> str:
+    """Return the SHA-256 of all outputs of a notebook, as its file has them."""
+    outputs = [cell.get("outputs") for cell in notebook["cells"]]
+    return hashlib.sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
 
 
 # ---- JupyterLab ----

@@ -12,16 +12,18 @@ class CourseError(Exception):
         what: one sentence, what went wrong.
         where: ``file:line``, a file, or an empty string where no place applies.
         mend: one sentence, what to do about it.
+        said: the engine's own message, where ``what`` has it in other words.
         exit_code: the exit code of the ``multistage`` command for this error.
     """
 
     exit_code = 3
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", mend: str = "", said: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.mend = mend
+        self.said = said
 
     def __str__(self) -> str:
         return "\n".join(plain(line) for line in (self.what, self.where, self.mend) if line)

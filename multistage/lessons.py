@@ -81,9 +81,9 @@ class Example:
         try:
             self.engine.build(BuildRequest(self.folder, self.path, self._tag(target), target))
         except (LearnerError, MachineError) as error:
-            what = _NAME_SERVER.sub("", error.what)  # its address is no part of the lesson
             line = error.where.rpartition(":")[2]
-            return Shown(f"line {line}: {what}" if line.isdigit() else what)
+            said = _NAME_SERVER.sub("", error.said or error.what)  # its address teaches nothing
+            return Shown(f"line {line}: {said}" if line.isdigit() else said)
         raise UsageError(f"The example {self.name} builds.", mend="Use .build() for it.")
 
     def run(self, *command: str) -> Shown:

@@ -51,7 +51,7 @@ def tick(found: tuple[Converted, ...]) -> list[str]:
              "add a second FROM in a lab's Dockerfile"),
         _box(ratios, "Confirmed final image is dramatically smaller",
              f"no converted image is at least {_DRAMATIC} times smaller yet"),
-        _box(names, "Understand COPY --from and named stages",
+        _box(names, "Used COPY --from and named stages",
              "copy from a stage by its name, in a lab whose checks all pass"),
     ]  # fmt: skip
     lines += [f"    {lab.title} does not build: {lab.problem}" for lab in found if lab.problem]

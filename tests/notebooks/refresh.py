@@ -8,6 +8,7 @@ on the web.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+from start import outputs_digest
 from tests.notebooks.course import NOTEBOOKS, ROOT, copy_course, environment
 from tests.notebooks.links import linked
 
@@ -45,6 +47,7 @@ def main() -> None:
                 store_widget_state=False,
             ).execute()
             nbformat.write(linked(stripped(notebook), path), options.to / path.name)
+            mark_as_stored(options.to / path.name)
 
 
 def stripped(notebook: Any) -> Any:
@@ -70,6 +73,15 @@ def stripped(notebook: Any) -> Any:
             # Without its state, which JupyterLab does not restore, a widget is an error message.
             output.get("data", {}).pop(_WIDGET, None)
     return notebook
+
+
+def mark_as_stored(path: Path) -> None:
+    """Note in the notebook that its outputs are the stored ones, so that start.py removes them."""
+    notebook = json.loads(path.read_text("utf-8"))
+    notebook["metadata"]["stored_outputs"] = outputs_digest(notebook)
+    path.write_text(
+        json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from multistage.labs import LabFolder, labs
 from multistage.quizzes import questions
+from start import outputs_digest
 from tests.notebooks.course import NOTEBOOKS, ROOT
 from tests.notebooks.links import links
 
@@ -55,6 +57,11 @@ def test_nothing_passes_nbval_silently(path: Path) -> None:
     for cell in code_cells(path):
         assert not _SILENT_TAGS & set(cell.metadata.get("tags", []))
         assert not any(comment in cell.source for comment in _SILENT_COMMENTS)
+
+
+def test_a_notebook_says_that_its_outputs_are_the_stored_ones(path: Path) -> None:
+    notebook = json.loads(path.read_text("utf-8"))
+    assert notebook["metadata"]["stored_outputs"] == outputs_digest(notebook)
 
 
 def test_a_notebook_is_stored_executed_in_order_without_errors(path: Path) -> None:

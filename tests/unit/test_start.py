@@ -338,6 +338,59 @@ def test_what_would_lead_pip_astray_is_kept_from_it(
     assert variables["PATH"].split(os.pathsep)[0] == str(Path(start.python()).parent)
 
 
+# ---- Notebooks ----
+
+
+def stored_notebook(course: Path) -> Path:
+    """Return a notebook as the course brings it: one cell, and the output that was stored."""
+    code = {"cell_type": "code", "source": "1 + 1", "execution_count": 1, "metadata": {}}
+    code["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["2"]}]
+    notebook: dict[str, Any] = {"cells": [{"cell_type": "markdown", "source": "é"}, code]}
+    notebook["metadata"] = {"stored_outputs": start.outputs_digest(notebook)}
+    path = course / "notebooks" / "00.ipynb"
+    path.parent.mkdir()
+    path.write_text(json.dumps(notebook), "utf-8")
+    return path
+
+
+def test_stored_outputs_are_removed_before_the_learner_sees_them(course: Path) -> None:
+    path = stored_notebook(course)
+    start.remove_stored_outputs()
+    text, code = json.loads(path.read_text("utf-8"))["cells"]
+    assert text["source"] == "é"
+    assert (code["source"], code["outputs"], code["execution_count"]) == ("1 + 1", [], None)
+    assert [file.name for file in path.parent.iterdir()] == ["00.ipynb"]
+
+
+def test_outputs_of_the_learner_stay(course: Path) -> None:
+    path = stored_notebook(course)
+    notebook = json.loads(path.read_text("utf-8"))
+    notebook["cells"][1]["outputs"][0]["text"] = ["3"]
+    path.write_text(json.dumps(notebook), "utf-8")
+    before = path.read_bytes()
+    start.remove_stored_outputs()
+    assert path.read_bytes() == before
+
+
+def test_outputs_that_come_after_the_stored_ones_stay(course: Path) -> None:
+    path = stored_notebook(course)
+    start.remove_stored_outputs()
+    notebook = json.loads(path.read_text("utf-8"))
+    notebook["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["2"]}]
+    path.write_text(json.dumps(notebook), "utf-8")
+    before = path.read_bytes()
+    start.remove_stored_outputs()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"metadata": 1}', '{"metadata": {}}', "\0"])
+def test_a_damaged_notebook_is_left_as_it_is(course: Path, text: str) -> None:
+    path = stored_notebook(course)
+    path.write_text(text, "utf-8")
+    start.remove_stored_outputs()
+    assert path.read_text("utf-8") == text
+
+
 # ---- Ports ----
 
 

@@ -157,6 +157,7 @@ def build_error(request: BuildRequest, text: list[str], log: BuildLog) -> Course
         _what(message, failed, log),
         where=_where(request, text, message),
         mend=_mend(message, failed),
+        said=message,
     )
 
 
