@@ -16,9 +16,9 @@ def test_every_notebook_is_in_the_table_with_its_minutes() -> None:
         assert f"| {minutes[1]} |" in row
 
 
-def test_every_lab_is_in_the_table_with_its_minutes_and_solutions() -> None:
+def test_every_lab_is_in_the_table_with_its_notebook_and_solutions() -> None:
     for lab in labs():
         row = next(line for line in README.splitlines() if f"labs/{lab.name}/" in line)
-        assert f"| {lab.minutes} |" in row
+        assert f"| {lab.notebook[:2]} |" in row
         for variant in (ROOT / "solutions" / lab.name).iterdir():
             assert f"solutions/{lab.name}/{variant.name}/README.md" in row
