@@ -92,7 +92,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.command == "setup":
         set_up(began, ["requirements.txt"])
-        remove_stored_outputs()
         return run([python(), "-m", "multistage", "setup"])
     port = choose_port(options.port)  # before the minute of setting up, not after it
     docker = docker_state()
