@@ -18,8 +18,11 @@ from pathlib import Path
 import pytest
 
 from multistage import bases
-from multistage.engines import BuildRequest
+from multistage.builds import prepare_bases
+from multistage.dockerfile import parse
+from multistage.engines import BuildRequest, Engine
 from multistage.engines.daemonless import DaemonlessEngine, sandbox
+from multistage.engines.docker import DockerEngine
 from multistage.engines.events import Report, ignore
 
 BASE = "alpine:latest"
@@ -45,6 +48,15 @@ def engine_in(folder: Path, kind: str = "root") -> DaemonlessEngine:
     skip_without(kind)
     engine = DaemonlessEngine(kind, folder)
     engine.load(base_archive())
+    return engine
+
+
+def any_engine(name: str, folders: pytest.TempPathFactory) -> Engine:
+    """Return the engine of Docker, or that of a kind of sandbox, with the base image on it."""
+    if name != "docker":
+        return engine_in(folders.mktemp("engine"), name)
+    engine = DockerEngine()
+    prepare_bases(engine, parse(f"FROM {BASE}"), None, lambda _line: None)
     return engine
 
 
@@ -139,7 +151,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-from multistage.engines import BuildRequest
+from multistage.builds import prepare_bases
+from multistage.dockerfile import parse
+from multistage.engines import BuildRequest, Engine
 from multistage.engines.daemonless import DaemonlessEngine
 kind, folder, context, base, tag, *options = sys.argv[1:]
 engine = DaemonlessEngine(kind, Path(folder))

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from multistage.builds import prepare_bases
 from multistage.checks import ask
-from multistage.dockerfile import parse
 from multistage.engines import BuildRequest, Engine, RunningContainer
-from multistage.engines.docker import DockerEngine
-from tests.engines.daemonless import BASE, engine_in, needs_stand_ins, wait_for
+from tests.engines.daemonless import BASE, any_engine, needs_stand_ins, wait_for
 
 pytestmark = [pytest.mark.docker, needs_stand_ins]
 PAGE = ["RUN mkdir /www && echo hello > /www/index.html", "WORKDIR /www"]
@@ -24,16 +21,9 @@ LONG_ENOUGH = 2  # seconds in which a server that listens would have answered
 
 
 @pytest.fixture(scope="module", params=["docker", "root", "user-namespaces"])
-def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Return the engine of Docker, and the sandboxes with a network of their own."""
-    if request.param != "docker":
-        yield engine_in(tmp_path_factory.mktemp("engine"), request.param)
-        return
-    engine = DockerEngine()
-    prepare_bases(engine, parse(f"FROM {BASE}"), None, lambda _line: None)
-    yield engine
+    return any_engine(str(request.param), tmp_path_factory)
 
 
 @contextmanager

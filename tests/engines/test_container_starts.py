@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from multistage.builds import prepare_bases
 from multistage.checks import start_hint, wait_until_it_answers
-from multistage.dockerfile import parse
 from multistage.engines import BuildRequest, Engine
 from multistage.engines.daemonless.sandbox import KINDS
-from multistage.engines.docker import DockerEngine
 from multistage.errors import LearnerError
-from tests.engines.daemonless import BASE, engine_in, needs_stand_ins
+from tests.engines.daemonless import BASE, any_engine, needs_stand_ins
 
 pytestmark = [pytest.mark.docker, needs_stand_ins]
 ROUNDS = 10  # what goes wrong here goes wrong now and then
@@ -24,16 +20,9 @@ COPIED = ["FROM scratch", "COPY --from=0 /p /server"]
 
 
 @pytest.fixture(scope="module", params=["docker", *KINDS])
-def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Return the engine of Docker, and each sandbox in turn."""
-    if request.param != "docker":
-        yield engine_in(tmp_path_factory.mktemp("engine"), request.param)
-        return
-    engine = DockerEngine()
-    prepare_bases(engine, parse(f"FROM {BASE}"), None, lambda _line: None)
-    yield engine
+    return any_engine(str(request.param), tmp_path_factory)
 
 
 def build(engine: Engine, folder: Path, *lines: str) -> str:

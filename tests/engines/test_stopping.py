@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from multistage.builds import prepare_bases
-from multistage.dockerfile import parse
 from multistage.engines import BuildRequest, Engine, RunningContainer
 from multistage.engines.daemonless.sandbox import KINDS
-from multistage.engines.docker import DockerEngine
 from tests.engines.conftest import HOSTS
-from tests.engines.daemonless import BASE, engine_in, needs_stand_ins, processes_with, wait_for
+from tests.engines.daemonless import (
+    BASE,
+    any_engine,
+    engine_in,
+    needs_stand_ins,
+    processes_with,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.docker, needs_stand_ins]
 LOOP = "echo ready; while :; do sleep 0.1; done"
@@ -33,9 +37,7 @@ def engine(
     with pytest.MonkeyPatch.context() as patch:
         if request.param in HOSTS:
             patch.setenv("DOCKER_HOST", HOSTS[request.param])
-        engine = DockerEngine()
-        prepare_bases(engine, parse(f"FROM {BASE}"), None, lambda _line: None)
-        yield engine
+        yield any_engine("docker", tmp_path_factory)
 
 
 @contextmanager
