@@ -129,7 +129,7 @@ def build(
     request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
     made = _make(engine, request, model, report, announce)
     announce(f"  Measuring {tag}")
-    image = read_image(engine, made.image_id)
+    image = _measured(engine, made.image_id, model, target)
     return Build(
         image=tag,
         image_id=made.image_id,
@@ -189,6 +189,19 @@ def _make(
     except CourseError as error:
         raise _advised(_located(error, model, log), log) from error
     return _Made(image_id, stand_ins, time.monotonic() - started, log)
+
+
+def _measured(engine: Engine, image: str, model: Dockerfile, target: str | None) -> ImageArchive:
+    try:
+        return read_image(engine, image)
+    except MachineError as error:  # Docker does not hand out an image without any layer
+        advised = advise(Failure(error.what))
+        if advised is None or advised.advice.machine:
+            raise
+        stage = model.final if target is None else model.stage(target)
+        advice = advised.advice
+        where = f"{model.path}:{stage.line}"
+        raise LearnerError(advice.means, where=where, mend=advice.mend) from error
 
 
 def read_image(

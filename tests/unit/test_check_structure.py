@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.checks import CheckResult
-from multistage.checks.structure import check_structure, trailing_comment
+from multistage.checks.starting import in_foreground, trailing_comment
+from multistage.checks.structure import check_structure
 from multistage.dockerfile import DockerfileError, parse
 
 BUILD = "FROM golang:1.27 AS build\nRUN go build -o /server\n"
@@ -16,7 +17,7 @@ BUILD = "FROM golang:1.27 AS build\nRUN go build -o /server\n"
 def judged(text: str) -> dict[str, CheckResult]:
     found = list(check_structure(parse(text)))
     assert [check.id for check in found] == [
-        "multistage", "stage-names", "copies-by-name", "exec-form", "pinned-tags", "stages-needed",
+        "multistage", "stage-names", "copies-by-name", "exec-form", "not-latest", "stages-needed",
     ]  # fmt: skip
     assert [check.required for check in found] == [True] + [False] * 5
     for check in found:
@@ -171,7 +172,7 @@ def test_a_comment_behind_an_instruction_that_takes_its_whole_line_is_found(
 def test_a_base_image_is_pinned_by_a_tag_that_moves_seldom_or_a_digest(
     image: str, passed: bool
 ) -> None:
-    found = judged(f"FROM {image}\nCOPY . .\n")["pinned-tags"]
+    found = judged(f"FROM {image}\nCOPY . .\n")["not-latest"]
     assert found.passed is passed
     if not passed:
         assert found.message.startswith(f"Line 1: {image} is ")
@@ -192,7 +193,7 @@ def test_a_base_image_is_pinned_by_a_tag_that_moves_seldom_or_a_digest(
     ],
 )
 def test_every_image_that_the_final_one_needs_is_looked_at(text: str, line: int) -> None:
-    found = judged(text)["pinned-tags"]
+    found = judged(text)["not-latest"]
     assert found.passed is (line == 0)
     assert not line or found.message.startswith(f"Line {line}: ")
 

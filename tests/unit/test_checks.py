@@ -112,7 +112,7 @@ def by_id(report: CheckReport) -> dict[str, CheckResult]:
     return {check.id: check for check in report.checks}
 
 
-STYLE = ["stage-names", "copies-by-name", "exec-form", "pinned-tags", "stages-needed"]
+STYLE = ["stage-names", "copies-by-name", "exec-form", "not-latest", "stages-needed"]
 ORDER = [
     "builds", "multistage", "starts", "answers-/", "assets", "stops", "without-toolchain",
     "budget", "nonroot", "secrets", *STYLE,
