@@ -13,6 +13,7 @@ from multistage.checks.requests import (
     Answer,
     NoAnswerError,
     ask,
+    end_of,
     reachable_upstream,
     start_hint,
     upstream_environment,
@@ -64,11 +65,13 @@ def check_behaviour(
             wait_until_it_answers(container)
             results.append(_started(time.monotonic() - started))
             results += _asked(container, lab, upstream, before)
+            if (end := end_of(container)) is not None:
+                del results[0]  # it answered, and did not last
+                raise end
             results.append(_stopped(container, image))
     except NotPossibleHereError as error:
         yield from (_unchecked(request, error.what, error.mend) for request in lab.requests)
     except LearnerError as error:
-        yield from results
         yield from _not_started(lab, before, _start_hints(lab, model, error), error, results)
     else:
         yield from results
@@ -94,8 +97,8 @@ def _not_started(
         *([result("assets", _ASSETS, False, said, _FIRST)] if before.assets else []),
         result("stops", _STOPS, False, said, _FIRST),
     ]
-    done = {check.id for check in results}
-    yield from (check for check in rest if check.id not in done)
+    done = {check.id: check for check in results}
+    yield from (done.get(check.id, check) for check in rest)
 
 
 def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:

@@ -63,12 +63,8 @@ def wait_until_it_answers(
     deadline = clock() + _START_SECONDS
     while True:
         left = deadline - clock()
-        exit_code = container.exit_code()
-        if exit_code is not None:
-            ended = f"The container ended with exit code {exit_code}"
-            raise LearnerError(
-                ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
-            )
+        if (end := end_of(container)) is not None:
+            raise end
         if left <= 0:
             break
         # A short time at first, to see soon that it ended; then longer, for one that is slow.
@@ -80,6 +76,17 @@ def wait_until_it_answers(
         f"The container runs but did not answer within {_START_SECONDS:.0f} seconds"
         + _last_words(container),
         mend="Does the program listen on the port that EXPOSE names, on all addresses?",
+    )
+
+
+def end_of(container: RunningContainer) -> LearnerError | None:
+    """Return how the container ended by itself, with its log; ``None`` while it runs."""
+    exit_code = container.exit_code()
+    if exit_code is None:
+        return None
+    ended = f"The container ended with exit code {exit_code}"
+    return LearnerError(
+        ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
     )
 
 
