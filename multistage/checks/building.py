@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from pathlib import Path
 
 from multistage.advice import Failure, advise
@@ -20,7 +21,7 @@ def line_to_write(lab: LabFolder, error: LearnerError) -> str:
     try:
         model = parse(Path(path).read_bytes(), path)
         starter = parse(lab.before_dockerfile.read_bytes(), str(lab.before_dockerfile))
-    except (OSError, DockerfileError):
+    except (OSError, ValueError, DockerfileError):
         return ""
     for stage in model.stages:
         for copy in stage.instructions:
@@ -42,15 +43,20 @@ def _mended(model: Dockerfile, stage: Stage, copy: Instruction) -> str:
     if source is None:
         return ""
     path, destination = copy.values
+    named, line = _named(source, posixpath.basename(posixpath.normpath(path)))
     folder = workdir(model, source)
-    if not _below(path, folder):
+    if named and (named != path or copy.flag("from") is None):
+        path, why = named, f"as line {line} makes it there"
+    elif not named and not _below(path, folder):
         path = posixpath.join(folder, posixpath.basename(posixpath.normpath(path)))
     elif copy.flag("from") is not None and not why.endswith(_AS_PULLED):
         return ""
-    return f"Line {copy.line}: COPY --from={source.label} {path} {destination} ({why})"
+    flags = [flag for flag in copy.flags if not flag.startswith("--from=")]
+    words = ["COPY", f"--from={source.label}", *flags, path, destination]
+    return f"Line {copy.line}, {why}: {' '.join(words)}"
 
 
-_AS_PULLED = "is the image as it is pulled"
+_AS_PULLED = "is the image as it is pulled"  # without what its stage adds
 
 
 def _meant(model: Dockerfile, stage: Stage, copy: Instruction) -> tuple[Stage | None, str]:
@@ -64,8 +70,17 @@ def _meant(model: Dockerfile, stage: Stage, copy: Instruction) -> tuple[Stage | 
         source = model.stages[origin]
     else:
         built = [s for s in above if s.base == origin]
-        return (built[-1] if built else None), f"{origin} {_AS_PULLED}"
+        return (built[-1] if built else None), f"for {origin} {_AS_PULLED}"
     return source, f"if {source.title} makes it in its WORKDIR" if source else ""
+
+
+def _named(stage: Stage, name: str) -> tuple[str, int]:
+    """Return the path of this name that a stage's last command has in it, and its line."""
+    path = re.compile(rf"(?<![\w./-])/(?:[\w.-]+/)*{re.escape(name)}(?![\w./-])")
+    for run in reversed(stage.instructions):
+        if run.keyword == "RUN" and name and (found := path.search(run.original)) is not None:
+            return found[0], run.line
+    return "", 0
 
 
 def _below(path: str, folder: str) -> bool:

@@ -113,6 +113,7 @@ def test_an_exit_code_alone_gets_no_advice(code: int) -> None:
         # https://github.com/docker/build-push-action/issues/913
         ("no match for platform in manifest sha256:9a0b: not found", "platform"),
         ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "docker-not-running"),
+        ("The Docker Engine does not do its part: empty export - not implemented", "empty-image"),
     ],
 )
 def test_recorded_messages_are_recognised(message: str, name: str) -> None:

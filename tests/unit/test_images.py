@@ -331,6 +331,27 @@ def test_files_have_the_digest_of_their_content_where_it_is_asked_for(layers: li
     assert not any(file.digest for layer in plain.layers for file in layer.files)
 
 
+def test_only_the_list_of_users_keeps_its_content_and_only_with_digests() -> None:
+    users = b"app:x:0:0\n" * 1000
+    layer = layer_of(
+        file("./etc/passwd", users), file("app/etc/passwd", b"x"), file("etc/group", b"x"),
+        hard("etc/passwd-", "etc/passwd"),
+    )  # fmt: skip
+    kept = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=True).files
+    assert {f.path: f.content for f in kept if f.content} == {
+        "etc/passwd": users,
+        "etc/passwd-": users,
+    }
+    assert kept[0].digest == digest(users)
+    assert not any(f.content for f in measure_layer(io.BytesIO(layer), keep_files=True).files)
+
+
+def test_a_list_of_users_beyond_all_reason_is_not_kept() -> None:
+    layer = tar_of({"etc/passwd": bytes((1 << 20) + 1)})
+    [found] = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=True).files
+    assert (found.content, found.digest) == (b"", digest(bytes((1 << 20) + 1)))
+
+
 def test_a_file_of_many_blocks_is_hashed_to_its_end() -> None:
     data = bytes(range(256)) * (3 << 12)
     assert digests_of(gzip.compress(tar_of({"a": data, "b": b"b"}))) == {
