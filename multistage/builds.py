@@ -192,16 +192,20 @@ def _make(
 
 
 def _measured(engine: Engine, image: str, model: Dockerfile, target: str | None) -> ImageArchive:
+    """Measure an image. That it has no layers is an error, which some engines make themselves."""
+    said = "empty export - not implemented"  # as Docker says it
     try:
-        return read_image(engine, image)
-    except MachineError as error:  # Docker does not hand out an image without any layer
-        advised = advise(Failure(error.what))
-        if advised is None or advised.advice.machine:
+        measured = read_image(engine, image)
+    except MachineError as error:
+        if said not in error.what:
             raise
-        stage = model.final if target is None else model.stage(target)
-        advice = advised.advice
-        where = f"{model.path}:{stage.line}"
-        raise LearnerError(advice.means, where=where, mend=advice.mend) from error
+    else:
+        if measured.layers:
+            return measured
+    advised = advise(Failure(said))
+    assert advised is not None  # it is in the table
+    where = f"{model.path}:{(model.final if target is None else model.stage(target)).line}"
+    raise LearnerError(advised.advice.means, where=where, mend=advised.advice.mend)
 
 
 def read_image(

@@ -134,6 +134,8 @@ def test_recorded_messages_are_recognised(message: str, name: str) -> None:
             "issuer is unknown.",
             "certificate",
         ),
+        # Vite 6, which Rollup gives its words; tests/wrong_answers has it said for real
+        ('Could not resolve entry module "index.html".', "no-page-to-build"),
         # go 1.11 to 1.15: https://go.dev/ref/mod
         ("go: cannot find main module; see 'go help modules'", "no-go-mod"),
     ],

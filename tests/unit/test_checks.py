@@ -673,6 +673,37 @@ def test_a_dockerfile_that_does_not_build_has_that_check_alone(lab: LabFolder) -
     assert found.hints[-1] == "Add it."
 
 
+class Empty(MadeEngine):
+    """An engine whose images have no layers, and that may refuse to hand them out."""
+
+    refuses = ""
+
+    @contextmanager
+    def save(self, image: str) -> Iterator[Readable]:
+        if self.refuses:
+            raise MachineError(self.refuses)
+        yield io.BytesIO(made_layers())
+
+
+@pytest.mark.parametrize("refuses", ["", "The engine says: empty export - not implemented"])
+def test_an_image_that_holds_nothing_is_the_learners_fault(lab: LabFolder, refuses: str) -> None:
+    engine = Empty()
+    engine.refuses = refuses
+    report, built = build_and_check(engine, lab)
+    assert built is None
+    [found] = report.checks
+    assert found.message.startswith("The final image holds nothing")
+    assert found.message.endswith("Dockerfile:2)")
+    assert "COPY --from=<stage>" in found.hints[-1]
+
+
+def test_an_engine_that_hands_out_no_image_is_no_fault_of_the_learner(lab: LabFolder) -> None:
+    engine = Empty()
+    engine.refuses = "No disk."
+    with pytest.raises(MachineError, match="No disk"):
+        build_and_check(engine, lab)
+
+
 def test_an_error_without_a_mend_leaves_no_empty_hint(lab: LabFolder) -> None:
     [found] = does_not_build(lab, LearnerError("It broke.")).checks
     assert found.message == "It broke."

@@ -130,6 +130,14 @@ def test_a_layer_cut_short_is_refused() -> None:
             read_archive(io.BytesIO(tar_of(image_members([layer], [stored]))))
 
 
+@pytest.mark.parametrize("rootfs", [{"diff_ids": None}, {"diff_ids": []}, {}])
+def test_an_image_without_layers_is_one_all_the_same(rootfs: object) -> None:
+    config = json.dumps({"rootfs": rootfs}).encode()
+    manifest = json.dumps([{"Config": "config.json", "Layers": None}]).encode()
+    archive = tar_of({"config.json": config, "manifest.json": manifest})
+    assert read_archive(io.BytesIO(archive)).layers == ()
+
+
 def test_a_layer_with_another_digest_is_refused() -> None:
     members = image_members([tar_of({"a": b"right"})], [tar_of({"a": b"wrong"})])
     with pytest.raises(UsageError, match="missing or damaged"):
