@@ -155,7 +155,8 @@ def _answered(
         wanted = f'without "{request.contains}" in it'
         if answer.status != request.status:
             wanted = f"not {request.status}"
-        passed, message = False, f"{said}, {wanted}: {answer.text.strip()[:300] or 'nothing'}"
+        came = " ".join(answer.text.split())[:300] or "nothing"
+        passed, message = False, f"{said}, {wanted}: {came}"
     elif before is not None and (differs := difference(answer, before, anew=has_assets)):
         passed, message = False, f"{said}, but not as the before image: {differs}."
     return result(f"answers-{request.path}", request.why, passed, message, request.hints)

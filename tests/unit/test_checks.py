@@ -344,10 +344,14 @@ def test_a_lab_may_have_hints_of_its_own_for_the_user(lab: LabFolder) -> None:
         ((404, HTML, PAGE), "/ answered 404, not 200: "),
         ((200, HTML, "<p>good bye</p>"), '/ answered 200, without "hello" in it: <p>good bye</p>'),
         ((200, HTML, ""), '/ answered 200, without "hello" in it: nothing'),
+        (
+            (200, HTML, "<p>\n  good\n\n</p>"),
+            '/ answered 200, without "hello" in it: <p> good </p>',
+        ),
         ((200, "text/plain", PAGE), "as the before image: type text/plain, not text/html."),
         ((200, "", PAGE), "as the before image: type not said, not text/html."),
     ],
-    ids=["status", "text", "nothing", "type", "no type"],
+    ids=["status", "text", "nothing", "lines", "type", "no type"],
 )
 def test_a_page_unlike_that_of_the_before_image_is_told_by_what_differs(
     checked: Checked, answer: tuple[int, str, str], said: str
