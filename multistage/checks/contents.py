@@ -87,7 +87,7 @@ def _number(user: str, users: File | None) -> int | None:
     lines = users.content.decode("utf-8", "replace").splitlines() if users else ()
     for line in lines:
         name, _, number, *_rest = (*line.strip().split(":"), "", "", "")
-        if user and user in (name, number):
+        if user and user == name:
             return int(number) if number.isdecimal() else 0
     if user in ("", "root"):
         return 0

@@ -136,6 +136,8 @@ def test_another_format_of_the_file_is_looked_at_anew(
         b'{"answers": {}, "assets": [], "copies": {}}',
         b'{"answers": {"/": {"status": 200, "text": ""}}, "assets": ["/x"], "copies": {}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {}}}',
+        b'{"answers": {}, "assets": [], "copies": {"toolchain": {"programs": [], "files": []}}}',
+        b'{"answers": {"/": {"status": 200, "text": ""}}, "assets": [], "copies": {}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {"programs": [[]], "files": []}}}',
     ],
 )  # fmt: skip
