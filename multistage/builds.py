@@ -129,7 +129,7 @@ def build(
     request = BuildRequest(context, path, tag, target, secrets=secrets, no_cache=no_cache)
     made = _make(engine, request, model, report, announce)
     announce(f"  Measuring {tag}")
-    image = read_image(engine, made.image_id)
+    image = _measured(engine, made.image_id, model, target)
     return Build(
         image=tag,
         image_id=made.image_id,
@@ -189,6 +189,23 @@ def _make(
     except CourseError as error:
         raise _advised(_located(error, model, log), log) from error
     return _Made(image_id, stand_ins, time.monotonic() - started, log)
+
+
+def _measured(engine: Engine, image: str, model: Dockerfile, target: str | None) -> ImageArchive:
+    """Measure an image. That it has no layers is an error, which some engines make themselves."""
+    said = "empty export - not implemented"  # as Docker says it
+    try:
+        measured = read_image(engine, image)
+    except MachineError as error:
+        if said not in error.what:
+            raise
+    else:
+        if measured.layers:
+            return measured
+    advised = advise(Failure(said))
+    assert advised is not None  # it is in the table
+    where = f"{model.path}:{(model.final if target is None else model.stage(target)).line}"
+    raise LearnerError(advised.advice.means, where=where, mend=advised.advice.mend)
 
 
 def read_image(

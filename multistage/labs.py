@@ -78,6 +78,7 @@ class LabFolder:
         port: where the app listens inside the container.
         budget: bytes that the after image may weigh, unpacked.
         nonroot: whether the after image must name a user other than root.
+        nonroot_hints: what helps with that; empty where the usual hints do.
         solution: the variant under ``solutions/`` that the lab leads to.
     """
 
@@ -95,6 +96,7 @@ class LabFolder:
     solution: str
     requests: tuple[Request, ...]
     absent: tuple[Absent, ...]
+    nonroot_hints: tuple[str, ...] = ()
 
     @property
     def app(self) -> Path:
@@ -169,6 +171,7 @@ def read_lab(file: Path) -> LabFolder:
             budget=_number(data["budget"]["unpacked_size"]),
             nonroot=bool(data.get("nonroot", False)),
             requests=tuple(Request(**_tuples(entry)) for entry in data.get("requests", [])),
+            nonroot_hints=_hints(data.get("nonroot_hints", [])),
             absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
             **fields,
         )
@@ -191,6 +194,12 @@ def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
         if key == "status":
             _number(value)
     return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+
+
+def _hints(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(hint, str) for hint in value):
+        raise TypeError(f"nonroot_hints: {value!r}")
+    return tuple(value)
 
 
 def _number(value: object) -> int:

@@ -36,7 +36,8 @@ class Advice:
 _SHELL = r"^/bin/(?:ba|da|a)?sh: (?:line )?(?:\d+: )?"
 _NPM = r"^npm (?:ERR!|error) "
 _MISSING = (
-    r'"(?P<path>/[^"]*)":? not found|^failed to walk .*?(?:mount\d+|/merged)(?P<walked>/\S*): '
+    r'"(?P<path>/[^"]*)":? not found'
+    r"|(?:^|: )failed to walk .*?(?:mount\d+|/merged)(?P<walked>/\S*): "
     r"|COPY failed: .*stat (?P<stat>[^:]+): file does not exist"
     r"|^(?P<own>.+) is not there to be copied\.$"
 )
@@ -127,6 +128,11 @@ TABLE = (
         "An image without /etc/passwd knows no names: use numbers, as in 65532:65532.",
         message=r"invalid (?:user|group) index|unable to find (?:user|group)|can't find [ug]id for",
     ),
+    Advice(
+        "empty-image", "The final image holds nothing: no instruction puts a file into it.",
+        "Copy the artifact into the last stage: COPY --from=<stage> <path there> <path here>",
+        message=r"empty export - not implemented",
+    ),
     # -- base images --
     Advice(
         "too-many-requests", "The registry hands out no more for now: its pull limit is reached.",
@@ -211,7 +217,8 @@ TABLE = (
     ),
     Advice(
         "package-tool", "{tool} is not installed: a script of package.json calls it.",
-        "Run npm ci before it, in the same stage and without --omit=dev.",
+        "Run npm ci before it, in the same stage, without --omit=dev and not below "
+        "ENV NODE_ENV=production: with either npm leaves out what only the build needs.",
         log=r"^sh: (?:line )?(?:\d+: )?(?P<tool>[\w.-]+): (?:command )?not found$",
         exit_codes=(127,),
     ),
@@ -264,6 +271,11 @@ TABLE = (
         "no-package-json", "There is no package.json where npm runs.",
         "Set WORKDIR to the app's folder, and COPY package.json before this step.",
         log=rf"{_NPM}.*(?:Could not read package\.json|open '\S*/package\.json')",
+    ),
+    Advice(
+        "no-page-to-build", "Vite finds no index.html where it runs: the source is not there.",
+        "COPY it before this step, below npm ci: COPY . .",
+        log=r'^Could not resolve entry module "index\.html"',
     ),
     # -- Go --
     Advice(

@@ -2,6 +2,7 @@
 
 Each check is a small function that returns a :class:`CheckResult`. ``behaviour`` asks the running
 container, ``contents`` and ``secrets`` look into the layers, ``structure`` reads the Dockerfile.
+``building`` and ``starting`` make the line to write out of the learner's own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from multistage.builds import Announce, Build, build, read_dockerfile, read_image
 from multistage.checks.before import look_at_before
 from multistage.checks.behaviour import check_behaviour
+from multistage.checks.building import line_to_write
 from multistage.checks.contents import check_contents
 from multistage.checks.requests import (
     Answer,
@@ -107,6 +109,7 @@ def build_and_check(
 def does_not_build(lab: LabFolder, error: LearnerError) -> CheckReport:
     """Return the report of a Dockerfile that does not build."""
     where = f" ({error.where})" if error.where else ""
-    hints = ("Read the message: it names the line and what is wrong there.", error.mend)
+    nudge = "Read the message: it names the line and what is wrong there."
+    hints = (nudge, error.mend, line_to_write(lab, error))
     found = result("builds", _BUILDS, False, f"{error.what}{where}", [h for h in hints if h])
     return CheckReport(lab.name, (found,))

@@ -39,11 +39,13 @@ class Before:
         answers: by path, without their text; empty where no container can be run.
         assets: the paths that its pages link to.
         copies: for each of the lab's ``absent`` entries.
+        ran: whether it could be run.
     """
 
     answers: Mapping[str, Answer] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
     copies: Mapping[str, Copies] = field(default_factory=dict)
+    ran: bool = True
 
 
 def look_at_before(
@@ -69,11 +71,11 @@ def look_at_before(
         ) from error  # fmt: skip
     toml = (lab.folder / "lab.toml").read_bytes()
     key = hashlib.sha256(b"\0".join((_FORMAT, image.encode(), toml))).hexdigest()
-    known = _KNOWN.get(key) or _kept(key)
+    known = _KNOWN.get(key) or _kept(key, lab)
     if known is None:
         announce(f"  Looking at {lab.tag('before')}, once")
         known = _looked_at(engine, lab, image)
-        if not known.answers:  # where no container can be run: elsewhere, or later, one can
+        if not known.ran:  # elsewhere, or later, it can be
             return known
         _keep(key, known)
     _KNOWN[key] = known
@@ -99,7 +101,7 @@ def _looked_at(engine: Engine, lab: LabFolder, image: str) -> Before:
             for path in assets:
                 answers[path] = ask(container.address, path)
     except NotPossibleHereError:
-        return Before(copies=copies)
+        return Before(copies=copies, ran=False)
     except LearnerError as error:
         raise MachineError(f"The before image does not run: {error.what}", mend=_MEND) from error
     return Before(answers, tuple(assets), copies)
@@ -167,7 +169,8 @@ def _keep(key: str, before: Before) -> None:
             part.unlink(missing_ok=True)
 
 
-def _kept(key: str) -> Before | None:
+def _kept(key: str, lab: LabFolder) -> Before | None:
+    wanted = {request.path for request in lab.requests if request.same}
     try:
         data: dict[str, Any] = json.loads(_file(key).read_text("utf-8"))
         found = Before(
@@ -178,6 +181,7 @@ def _kept(key: str) -> Before | None:
                 for name, found in data["copies"].items()
             },
         )
-        return found if found.answers and set(found.assets) <= set(found.answers) else None
+        whole = wanted | set(found.assets) <= set(found.answers)
+        return found if whole and set(found.copies) == {entry.id for entry in lab.absent} else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -8,17 +8,19 @@ from http import HTTPStatus
 
 from multistage.checks.before import Before, links
 from multistage.checks.requests import (
+    BACKGROUND_HINT,
     START_HINT,
     Answer,
     NoAnswerError,
     ask,
+    end_of,
     reachable_upstream,
     start_hint,
     upstream_environment,
     wait_until_it_answers,
 )
 from multistage.checks.results import CheckResult, result
-from multistage.checks.structure import trailing_comment
+from multistage.checks.starting import in_foreground, trailing_comment
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, RunningContainer
 from multistage.errors import LearnerError, NotPossibleHereError
@@ -63,11 +65,13 @@ def check_behaviour(
             wait_until_it_answers(container)
             results.append(_started(time.monotonic() - started))
             results += _asked(container, lab, upstream, before)
+            if (end := end_of(container)) is not None:
+                del results[0]  # it answered, and did not last
+                raise end
             results.append(_stopped(container, image))
     except NotPossibleHereError as error:
         yield from (_unchecked(request, error.what, error.mend) for request in lab.requests)
     except LearnerError as error:
-        yield from results
         yield from _not_started(lab, before, _start_hints(lab, model, error), error, results)
     else:
         yield from results
@@ -93,8 +97,8 @@ def _not_started(
         *([result("assets", _ASSETS, False, said, _FIRST)] if before.assets else []),
         result("stops", _STOPS, False, said, _FIRST),
     ]
-    done = {check.id for check in results}
-    yield from (check for check in rest if check.id not in done)
+    done = {check.id: check for check in results}
+    yield from (done.get(check.id, check) for check in rest)
 
 
 def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
@@ -109,24 +113,31 @@ def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tupl
     idea = error.mend if hint == START_HINT and error.mend else hint
     line = trailing_comment(model)
     comment = f"Line {line}: behind an instruction a comment is part of it. Give it its own line."
-    return ("Read what the container or the engine said.", idea, *([comment] if line else []))
+    lines = [comment if line else "", in_foreground(model) if idea == BACKGROUND_HINT else ""]
+    return ("Read what the container or the engine said.", idea, *(hint for hint in lines if hint))
 
 
 def _asked(
     container: RunningContainer, lab: LabFolder, upstream: str | None, before: Before
 ) -> Iterator[CheckResult]:
     pages: dict[str, Answer] = {}
+    right = True
     for request in lab.requests:
         if request.needs_network and upstream is None:
             yield _unchecked(request, _NO_UPSTREAM, _CONNECT)
             continue
         answer = ask(container.address, request.path)
         known = before.answers.get(request.path)
-        yield _answered(request, answer, known)
-        if known is not None and before.assets:
+        answered = _answered(request, answer, known, bool(before.assets))
+        yield answered
+        if known is not None and known.is_page:
             pages[request.path] = answer
-    if before.assets:
+            right = right and answered.passed
+    if before.assets and right:
         yield _assets(container, pages, before)
+    elif before.assets:
+        said = "Not asked: the page is not right."
+        yield result("assets", _ASSETS, False, said, ("First mend the page.",))
 
 
 def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
@@ -135,23 +146,33 @@ def _unchecked(request: Request, why: str, hint: str) -> CheckResult:
     )
 
 
-def _answered(request: Request, answer: Answer, before: Answer | None) -> CheckResult:
+def _answered(
+    request: Request, answer: Answer, before: Answer | None, has_assets: bool
+) -> CheckResult:
     said = f"{request.path} answered {answer.status}" if answer.status else request.path
-    passed = answer.status == request.status and request.contains in answer.text
-    message = f"{said}." if passed else f"{said}: {answer.text.strip()[:300] or 'nothing'}"
-    if passed and before is not None and (differs := difference(answer, before)):
+    passed, message = True, f"{said}."
+    if answer.status != request.status or request.contains not in answer.text:
+        wanted = f'without "{request.contains}" in it'
+        if answer.status != request.status:
+            wanted = f"not {request.status}"
+        came = " ".join(answer.text.split())[:300] or "nothing"
+        passed, message = False, f"{said}, {wanted}: {came}"
+    elif before is not None and (differs := difference(answer, before, anew=has_assets)):
         passed, message = False, f"{said}, but not as the before image: {differs}."
     return result(f"answers-{request.path}", request.why, passed, message, request.hints)
 
 
-def difference(answer: Answer, before: Answer) -> str:
-    """Return how an answer differs from the before image's, or an empty string."""
+def difference(answer: Answer, before: Answer, *, anew: bool = False) -> str:
+    """Return how an answer differs from the before image's, or an empty string.
+
+    ``anew``: a page that is built anew may name its files otherwise, by what is in them. They are
+    looked at, and the page itself is not.
+    """
     if answer.status != before.status:
         return f"status {answer.status}, not {before.status}"
     if media_type(answer) != media_type(before):
         return f"type {media_type(answer) or 'not said'}, not {media_type(before)}"
-    # A page names the files that it loads, and those by what is in them: they are looked at.
-    if answer.digest != before.digest and not before.is_page:
+    if answer.digest != before.digest and not (anew and before.is_page):
         return f"another content, of {answer.length} bytes, not {before.length}"
     return ""
 
@@ -189,12 +210,15 @@ _STOPS = "It ends when it is asked to"
 
 
 def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
-    signal = str((image.config.get("config") or {}).get("StopSignal") or "").removeprefix("SIG")
-    if signal in ("KILL", "9"):
+    named = str((image.config.get("config") or {}).get("StopSignal") or "SIGTERM")
+    if named.removeprefix("SIG") in ("KILL", "9"):
         said = "Its stop signal is SIGKILL: it is killed, and not asked."
         return result("stops", _STOPS, False, said, _STOP_HINTS)
     seconds = container.stop(_STOP_SECONDS)
-    said = f"It did not end within {_STOP_SECONDS:.0f} s of its stop signal, and was killed."
+    signal = named if named == "SIGTERM" else f"{named}, which STOPSIGNAL names"
+    said = (
+        f"It did not end within {_STOP_SECONDS:.0f} s of its stop signal, {signal}: it was killed."
+    )
     if seconds is not None:
         said = f"It ended {seconds:.1f} s after its stop signal."
     return result("stops", _STOPS, seconds is not None, said, _STOP_HINTS)

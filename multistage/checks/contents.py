@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator, Mapping
 from multistage.builds import Build
 from multistage.checks.absent import Copies, find
 from multistage.checks.results import CheckResult, result
-from multistage.images import ImageArchive, final_files
+from multistage.images import File, ImageArchive, final_tree
 from multistage.labs import LabFolder
 from multistage.units import megabytes
 
@@ -36,7 +36,7 @@ def check_contents(
     """
     # All layers: what a later layer deletes is shipped all the same.
     files = [file for layer in image.layers for file in layer.files]
-    visible = final_files(image)
+    visible = final_tree(image)
     for entry in lab.absent:
         path, words = find(entry, files, copies.get(entry.id, Copies()), lab.app)
         found = f"/{path} is in {_place(path, visible)}{words}." if path else ""
@@ -45,7 +45,7 @@ def check_contents(
             found or "Nothing of it is in the image.", entry.hints,
         )  # fmt: skip
     yield _budget(lab, build)
-    yield _user(lab, image)
+    yield _user(lab, image, visible.get("etc/passwd"))
 
 
 def _place(path: str, visible: Container[str]) -> str:
@@ -67,10 +67,28 @@ def _budget(lab: LabFolder, build: Build) -> CheckResult:
     )  # fmt: skip
 
 
-def _user(lab: LabFolder, image: ImageArchive) -> CheckResult:
+def _user(lab: LabFolder, image: ImageArchive, users: File | None) -> CheckResult:
     user = image.user.partition(":")[0]
-    is_root = user in ("", "root") or (user.isdecimal() and int(user) == 0)
+    number = _number(user, users)
+    known = "" if number != 0 or user in ("", "root") or user.isdecimal() else ", who is root"
     return result(
-        "nonroot", "The program does not run as root", not is_root,
-        f"It runs as {image.user or 'root'}.", _USER_HINTS, required=lab.nonroot,
+        "nonroot", "The program does not run as root", number != 0,
+        f"It runs as {image.user or 'root'}{known}.", lab.nonroot_hints or _USER_HINTS,
+        required=lab.nonroot,
     )  # fmt: skip
+
+
+def _number(user: str, users: File | None) -> int | None:
+    """Return the user's number, ``None`` where the image does not tell it.
+
+    A name in the list of users comes first, also one that looks like a number:
+    https://github.com/moby/sys/blob/main/user/user.go (GetExecUser)
+    """
+    lines = users.content.decode("utf-8", "replace").splitlines() if users else ()
+    for line in lines:
+        name, _, number, *_rest = (*line.strip().split(":"), "", "", "")
+        if user and user == name:
+            return int(number) if number.isdecimal() else 0
+    if user in ("", "root"):
+        return 0
+    return int(user) if user.isdecimal() else None

@@ -44,7 +44,7 @@ class Answer:
     @property
     def is_page(self) -> bool:
         """Whether it is an HTML page."""
-        return "html" in self.content_type
+        return "html" in self.content_type.lower()
 
 
 class NoAnswerError(LearnerError):
@@ -63,12 +63,8 @@ def wait_until_it_answers(
     deadline = clock() + _START_SECONDS
     while True:
         left = deadline - clock()
-        exit_code = container.exit_code()
-        if exit_code is not None:
-            ended = f"The container ended with exit code {exit_code}"
-            raise LearnerError(
-                ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
-            )
+        if (end := end_of(container)) is not None:
+            raise end
         if left <= 0:
             break
         # A short time at first, to see soon that it ended; then longer, for one that is slow.
@@ -83,6 +79,17 @@ def wait_until_it_answers(
     )
 
 
+def end_of(container: RunningContainer) -> LearnerError | None:
+    """Return how the container ended by itself, with its log; ``None`` while it runs."""
+    exit_code = container.exit_code()
+    if exit_code is None:
+        return None
+    ended = f"The container ended with exit code {exit_code}"
+    return LearnerError(
+        ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
+    )
+
+
 def _last_words(container: RunningContainer) -> str:
     lines = [line for line in container.logs().splitlines() if line.strip()]
     return f": {' / '.join(lines[-3:])[-400:]}" if lines else ", and wrote nothing to its log."
@@ -93,6 +100,10 @@ def start_hint(said: str) -> str:
     return next((hint for sign, hint in _START_HINTS if re.search(sign, said, re.M)), START_HINT)
 
 
+BACKGROUND_HINT = (
+    "A container ends with its first process: start the server in the foreground, as nginx with "
+    '-g "daemon off;".'
+)
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
 _START_HINTS = (
     (
@@ -122,8 +133,7 @@ _START_HINTS = (
     ),
     (
         r"^The container ended with exit code 0\b",
-        "A container ends with its first process: start the server in the foreground, as nginx "
-        'with -g "daemon off;".',
+        BACKGROUND_HINT,
     ),
 )
 
@@ -140,20 +150,31 @@ def ask(address: str, path: str, seconds: float = _ANSWER_SECONDS) -> Answer:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
     try:
         try:
-            response = opener.open(url, timeout=seconds)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            body = response.read(_ANSWER_BYTES)
-            return Answer(
-                int(response.status or 0),
-                body.decode("utf-8", "replace"),
-                response.headers.get("Content-Type", ""),
-                len(body),
-                f"sha256:{hashlib.sha256(body).hexdigest()}",
-            )
+            return _answer(opener, url, seconds)
+        except (ConnectionResetError, urllib.error.URLError) as error:
+            if not isinstance(getattr(error, "reason", error), ConnectionResetError):
+                raise
+            # The connection was lost before an answer came. What is asked with GET may be asked
+            # again (RFC 9110, section 9.2.2); who closes each connection does so again.
+            return _answer(opener, url, seconds)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return Answer(0, f"no answer: {error!r}")
+
+
+def _answer(opener: urllib.request.OpenerDirector, url: str, seconds: float) -> Answer:
+    try:
+        response = opener.open(url, timeout=seconds)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        body = response.read(_ANSWER_BYTES)
+        return Answer(
+            int(response.status or 0),
+            body.decode("utf-8", "replace"),
+            response.headers.get("Content-Type", ""),
+            len(body),
+            f"sha256:{hashlib.sha256(body).hexdigest()}",
+        )
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -12,11 +12,21 @@ from multistage.images import ImageArchive
 
 # Words of a variable's name: in capitals or not, between underscores or where a capital begins.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_WORDS = {"PASSWORD", "PASSWORDS", "PASSWD", "PASSPHRASE", "PGPASSWORD", "SECRET", "SECRETS",
-          "TOKEN", "TOKENS", "CREDENTIAL", "CREDENTIALS", "APIKEY", "APIKEYS"}  # fmt: skip
+# One word, or several that are written as one: DBPASSWORD, SECRETKEYBASE.
+_SECRET = re.compile(
+    r"\w*(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL)S?"
+    r"|\w*(API|ACCESS|PRIVATE|SECRET|DEPLOY|SSH)KEYS?(ID|BASE)?"
+)
 _LAST_WORDS = {"PASS", "PWD", "AUTH"}  # behind another word: PWD alone is the working directory
+_NO_SECRET_BEHIND = {"BY", "OLD", "NO", "USE", "SKIP", "ENABLE", "DISABLE"}  # BY_PASS, OLD_PWD
+_COUNTS = {"MIN", "MAX", "NUM"}  # MAX_TOKENS
 _KEYS = {"API", "ACCESS", "PRIVATE", "SECRET", "DEPLOY", "SSH"}
-_PLACES = {"FILE", "PATH", "DIR", "URL", "HOST"}  # where the secret is, not what it is
+# Behind it: where the secret is, what is asked of it, how long it lasts; not what it is.
+_ABOUT = {"FILE", "PATH", "DIR", "URL", "URI", "HOST", "ENDPOINT", "NAME", "TYPE", "HEADER",
+          "ISSUER", "AUDIENCE", "ALGORITHM", "LENGTH", "SIZE", "MIN", "MAX", "LIMIT", "COUNT",
+          "LIFETIME", "TTL", "TIMEOUT", "EXPIRY", "EXPIRES", "EXPIRATION", "AGE", "SECONDS",
+          "MINUTES", "HOURS", "DAYS", "POLICY", "REGEX", "PATTERN", "ROUNDS",
+          "ENABLED", "REQUIRED"}  # fmt: skip
 _FILES = re.compile(
     r"(^|/)(\.env(\.(?!example|sample|template)[^/]+)?|\.npmrc|\.netrc|\.pypirc|\.git-credentials"
     r"|id_(rsa|dsa|ecdsa|ed25519)|[^/]+\.key|\.aws/credentials|\.docker/config\.json)$"
@@ -42,12 +52,12 @@ def check_secrets(model: Dockerfile, image: ImageArchive) -> CheckResult:
 def looks_secret(name: str) -> bool:
     """Return whether a variable of this name is likely to hold a secret."""
     words = [word.upper() for word in _WORD.findall(name)]
-    if not words or words[-1] in _PLACES:
+    if not words or words[-1] in _ABOUT or words[0] in _COUNTS:
         return False
-    keys = pairwise(words)
+    keys = list(pairwise(words))
     return (
-        bool(_WORDS & set(words))
-        or (len(words) > 1 and words[-1] in _LAST_WORDS)
+        any(_SECRET.fullmatch(word) for word in words)
+        or any(last in _LAST_WORDS and word not in _NO_SECRET_BEHIND for word, last in keys[-1:])
         or any(kind in _KEYS and key in ("KEY", "KEYS") for kind, key in keys)
     )
 

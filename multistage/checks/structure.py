@@ -1,36 +1,42 @@
 """Checks of how the Dockerfile is written: its stages, their names, its commands and base images.
 
-Only the first is required of a lab. The others tell good style from what merely works.
+Only the first is required of a lab. The others tell good style from what merely works, and are left
+out where the Dockerfile has nothing that they could judge.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from multistage.checks.results import CheckResult, result
-from multistage.dockerfile import Dockerfile, Edge, Instruction, Stage
+from multistage.checks.starting import chain, commands, in_exec_form
+from multistage.dockerfile import Dockerfile, Edge
 
 _MOVING = ("", "latest")
-_WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
 
 
 def check_structure(model: Dockerfile) -> Iterator[CheckResult]:
     """Yield the results of all checks of a Dockerfile's structure, the required one first."""
     yield _multistage(model)
-    yield _stage_names(model)
-    yield _copies_by_name(model)
-    yield _exec_form(model)
-    yield _pinned_tags(model)
-    yield _stages_needed(model)
+    copies = _copies(model)
+    if copies:
+        yield _stage_names(model, copies)
+        yield _copies_by_name(model, copies)
+    if commands(model):
+        yield _exec_form(model)
+    if model.external_images():
+        yield _not_latest(model)
+    if model.is_multistage:
+        yield _stages_needed(model)
 
 
 def _multistage(model: Dockerfile) -> CheckResult:
-    ships = {stage.index for stage in _chain(model)}
-    builders = [stage for stage in model.needed() if stage.index not in ships]
+    ships = {stage.index for stage in chain(model)}
     title = "One stage builds, another one ships"
-    if builders:
-        names = ", ".join(stage.label for stage in builders)
+    edges = [edge for edge in model.edges if edge.target in ships]
+    taken = {edge.source for edge in edges if isinstance(edge.source, int)} - ships
+    if taken:
+        names = ", ".join(model.stages[index].label for index in sorted(taken))
         return result("multistage", title, True, f"The final stage takes from {names}.", ())
     message, hints = "It has one stage, and that ships.", _ONE_STAGE
     if len(ships) > 1:
@@ -53,14 +59,6 @@ _NOTHING_TAKEN = (
 )
 
 
-def _chain(model: Dockerfile) -> list[Stage]:
-    """Return the final stage, and the stages that it builds on by FROM."""
-    chain = [model.final]
-    while chain[-1].base_stage is not None:
-        chain.append(model.stages[chain[-1].base_stage])
-    return chain
-
-
 def _copies(model: Dockerfile) -> list[tuple[Edge, str]]:
     """Return each copy from another stage, and what stands behind ``--from=``."""
     flags = {i.line: i.flag("from") or "" for i in model.instructions}
@@ -71,8 +69,8 @@ def _copies(model: Dockerfile) -> list[tuple[Edge, str]]:
     ]
 
 
-def _stage_names(model: Dockerfile) -> CheckResult:
-    nameless = [e for e, _ in _copies(model) if model.stages[int(e.source)].name is None]
+def _stage_names(model: Dockerfile, copies: list[tuple[Edge, str]]) -> CheckResult:
+    nameless = [e for e, _ in copies if model.stages[int(e.source)].name is None]
     line = model.stages[int(nameless[0].source)].line if nameless else 0
     return result(
         "stage-names", "Stages that are copied from have a name", not nameless,
@@ -84,8 +82,8 @@ def _stage_names(model: Dockerfile) -> CheckResult:
     )  # fmt: skip
 
 
-def _copies_by_name(model: Dockerfile) -> CheckResult:
-    by_number = [(edge, said) for edge, said in _copies(model) if said.isdigit()]
+def _copies_by_name(model: Dockerfile, copies: list[tuple[Edge, str]]) -> CheckResult:
+    by_number = [(edge, said) for edge, said in copies if said.isdigit()]
     edge, said = by_number[0] if by_number else (None, "")
     name = model.stages[int(edge.source)].name if edge else ""
     return result(
@@ -99,44 +97,24 @@ def _copies_by_name(model: Dockerfile) -> CheckResult:
 
 
 def _exec_form(model: Dockerfile) -> CheckResult:
-    found = _shell_form(model)
+    found = next((command for command in commands(model) if not command.json), None)
     return result(
         "exec-form", "CMD and ENTRYPOINT are in exec form", found is None,
         f"Line {found.line} has a shell start the program." if found else "They are.",
         ("Who is process 1 in the container: the program, or a shell?",
          "A shell in between may keep the signal that asks the program to end, and needs a shell "
          "in the image.",
-         f'{found.keyword} ["/program", "argument"]' if found else ""),
+         in_exec_form(found) if found else ""),
         required=False,
     )  # fmt: skip
 
 
-def _shell_form(model: Dockerfile) -> Instruction | None:
-    """Return the command of the final image that a shell starts; that of a base is not seen."""
-    commands: dict[str, Instruction] = {}
-    for stage in reversed(_chain(model)):
-        own = {i.keyword: i for i in stage.instructions if i.keyword in ("ENTRYPOINT", "CMD")}
-        if "ENTRYPOINT" in own:  # it resets the CMD that was there before it
-            commands.clear()
-        commands |= own
-    return next((said for said in commands.values() if not said.json), None)
-
-
-def trailing_comment(model: Dockerfile) -> int | None:
-    """Return the line of a command or user of the final image with a comment behind it."""
-    for instruction in model.final.instructions:
-        text = instruction.keyword in _WHOLE_LINE and not instruction.json
-        if text and re.search(r"\s#", instruction.original):
-            return instruction.line
-    return None
-
-
-def _pinned_tags(model: Dockerfile) -> CheckResult:
+def _not_latest(model: Dockerfile) -> CheckResult:
     loose = [image for image in model.external_images() if _tag(image.name) in _MOVING]
     return result(
-        "pinned-tags", "Base images have a tag that says a version", not loose,
+        "not-latest", "No base image is latest", not loose,
         f"Line {loose[0].line}: {loose[0].name} is whatever is newest when it is pulled."
-        if loose else "They have.",
+        if loose else "None is.",
         ("Will this Dockerfile build the same thing in a year?",
          "No tag means latest, and latest is another image every few weeks.",
          "Name a version: node:24-alpine, golang:1.27"),

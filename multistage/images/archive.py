@@ -197,7 +197,7 @@ def _assemble(parts: _Parts, name: str, keep_files: bool) -> ImageArchive:
             raise UsageError(f"{name} is damaged: its config's {key} is no {kind.__name__}.")
     empty = measure_layer(io.BytesIO(bytes(10240)), keep_files=keep_files)
     layers = []
-    for digest in config.get("rootfs", {}).get("diff_ids", []):
+    for digest in config.get("rootfs", {}).get("diff_ids") or []:
         layer = parts.layers.get(digest) or (empty if digest in _EMPTY_LAYERS else None)
         if layer is None:
             raise UsageError(

@@ -43,6 +43,9 @@ _THREADS = 3
 _JOB = 1 << 20  # bytes that a thread takes at a time; more needs more memory
 _MAX_TAR_BYTES = 64 << 30  # a layer that unpacks to more than this is taken for a bomb
 
+_USERS = "etc/passwd"
+_MAX_USERS = 1 << 20  # bytes of the list of users; others are a few kilobytes
+
 # Paths, without the leading slash, that tell what a file is there for.
 _CONFIG_FOLDERS = ("etc/",)
 _DEPENDENCY_MARKS = ("node_modules/", "site-packages/", "dist-packages/", "/.cache/", "/_cacache/")
@@ -76,12 +79,14 @@ class File:
         mode: its permissions.
         digest: SHA-256 of a regular file's content, where the caller asked for it. A hard link
             has that of the file it names. Empty for other links, and for sparse files.
+        content: of the list of users, where digests were asked for; empty for all other files.
     """
 
     path: str
     size: int
     mode: int
     digest: str = ""
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +170,8 @@ def _walk(
             raise tarfile.ReadError(f"{path} says that it has {size:,} bytes")
         kinds[file_kind(path)] += size
         if keep_files and not member.isdir():
-            digest = digests.of(member) if digests else ""
-            files.append(File(path, size, member.mode, digest))
+            digest, kept = digests.of(member) if digests else ("", b"")
+            files.append(File(path, size, member.mode, digest, kept))
     return kinds, files
 
 
@@ -179,22 +184,24 @@ class _Digests:
 
     def __init__(self, stream: ForwardStream) -> None:
         self._stream = stream
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, bytes]] = {}
 
-    def of(self, member: tarfile.TarInfo) -> str:
-        """Return the digest of the entry that was just yielded, empty where it has no content."""
+    def of(self, member: tarfile.TarInfo) -> tuple[str, bytes]:
+        """Return digest and kept content of the entry that was just yielded, empty without."""
         if member.islnk():
-            digest = self._known.get(_path(member.linkname), "")
+            found = self._known.get(_path(member.linkname), ("", b""))
         else:
-            digest = self._hash(member) if is_plain(member) else ""
-        self._known[_path(member.name)] = digest
-        return digest
+            found = self._read(member) if is_plain(member) else ("", b"")
+        self._known[_path(member.name)] = found
+        return found
 
-    def _hash(self, member: tarfile.TarInfo) -> str:
-        hasher, blob = hashlib.sha256(), content(self._stream, member)
+    def _read(self, member: tarfile.TarInfo) -> tuple[str, bytes]:
+        hasher, blob, kept = hashlib.sha256(), content(self._stream, member), b""
+        keep = _path(member.name) == _USERS and member.size <= _MAX_USERS
         while block := blob.read(BLOCK):
             hasher.update(block)
-        return f"sha256:{hasher.hexdigest()}"
+            kept += bytes(block) if keep else b""
+        return f"sha256:{hasher.hexdigest()}", kept
 
 
 class _Compressor:

@@ -146,6 +146,15 @@ CASES = {
         NODE + "COPY package.json .\nRUN npm run pack\n", "vite is not installed",
         "vite: not found", {"package.json": PACKAGE},
     ),
+    "npm ci below NODE_ENV": Case(
+        NODE + "ENV NODE_ENV=production\nCOPY package.json .\nRUN npm run pack\n",
+        "ENV NODE_ENV=production", "vite: not found", {"package.json": PACKAGE},
+    ),
+    "source in a folder of an image that it has not": Case(
+        "FROM alpine:latest AS b\nRUN mkdir /app\nFROM scratch\n"
+        "COPY --from=alpine:latest /app/dist /x\n",
+        "in that stage", "/app",
+    ),
     "no go.mod": Case(
         GO + "COPY main.go .\nRUN go build .\n", "no go.mod where go runs",
         "go.mod file not found", {"main.go": MAIN},
@@ -256,6 +265,16 @@ def test_a_command_of_the_learners_that_only_says_so_gets_no_advice(
         "Read the last lines above: they are what the command said before it failed.",
         "Mend that step and build again.",
     )
+
+
+def test_an_image_that_holds_nothing_is_a_fault_of_its_dockerfile(
+    engine: Engine, context: Path
+) -> None:
+    error = failure(engine, write(context, 'FROM scratch\nCMD ["/x"]\n', {}))
+    assert isinstance(error, LearnerError)
+    assert error.what == "The final image holds nothing: no instruction puts a file into it."
+    assert error.where.endswith("Dockerfile:1")
+    assert "COPY --from=<stage>" in error.mend
 
 
 def test_the_output_of_a_failed_command_is_shown(engine: Engine, context: Path) -> None:

@@ -113,6 +113,7 @@ def test_an_exit_code_alone_gets_no_advice(code: int) -> None:
         # https://github.com/docker/build-push-action/issues/913
         ("no match for platform in manifest sha256:9a0b: not found", "platform"),
         ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "docker-not-running"),
+        ("The Docker Engine does not do its part: empty export - not implemented", "empty-image"),
     ],
 )
 def test_recorded_messages_are_recognised(message: str, name: str) -> None:
@@ -133,6 +134,8 @@ def test_recorded_messages_are_recognised(message: str, name: str) -> None:
             "issuer is unknown.",
             "certificate",
         ),
+        # Vite 6, which Rollup gives its words; tests/wrong_answers has it said for real
+        ('Could not resolve entry module "index.html".', "no-page-to-build"),
         # go 1.11 to 1.15: https://go.dev/ref/mod
         ("go: cannot find main module; see 'go help modules'", "no-go-mod"),
     ],

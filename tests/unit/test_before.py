@@ -136,6 +136,8 @@ def test_another_format_of_the_file_is_looked_at_anew(
         b'{"answers": {}, "assets": [], "copies": {}}',
         b'{"answers": {"/": {"status": 200, "text": ""}}, "assets": ["/x"], "copies": {}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {}}}',
+        b'{"answers": {}, "assets": [], "copies": {"toolchain": {"programs": [], "files": []}}}',
+        b'{"answers": {"/": {"status": 200, "text": ""}}, "assets": [], "copies": {}}',
         b'{"answers": {}, "assets": [], "copies": {"toolchain": {"programs": [[]], "files": []}}}',
     ],
 )  # fmt: skip
@@ -192,6 +194,17 @@ def test_where_no_container_runs_files_are_known_all_the_same(look: Look) -> Non
     found, _ = look(fails=NotPossibleHereError("Not here."))
     assert (found.answers, found.assets) == ({}, ())
     assert found.copies["toolchain"] != Copies()
+
+
+def test_a_lab_that_compares_no_answer_is_looked_at_once_too(tmp_path: Path, folder: Path) -> None:
+    lab = read_lab(write_lab(tmp_path, "plain") / "lab.toml")
+    for reads in (1, 0):
+        before._KNOWN.clear()
+        with serving(SITE) as served:
+            engine = Engine({"usr/local/go/VERSION": b"v" * 100}, served.container)
+            found = look_at_before(engine, lab)
+        assert (found.answers, len(found.copies["toolchain"].files)) == ({}, 1)
+        assert engine.saved == reads
 
 
 def test_what_was_not_possible_once_is_tried_again(lab: LabFolder, folder: Path) -> None:

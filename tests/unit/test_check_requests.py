@@ -2,9 +2,12 @@
 
 import hashlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -97,6 +100,15 @@ def test_an_answer_without_end_is_read_to_the_limit(address: str) -> None:
     answer = ask(address, "/endless")
     assert answer.length == len(answer.text) == 1 << 20
     assert answer.digest == digest(b"x" * (1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [("text/html", True), ("TEXT/HTML; charset=x", True), ("Application/XHTML+xml", True),
+     ("text/plain", False), ("", False)],
+)  # fmt: skip
+def test_a_page_is_told_by_its_type_in_capitals_or_not(kind: str, page: bool) -> None:
+    assert Answer(200, "", kind).is_page is page
 
 
 def test_a_refused_connection_is_an_answer_with_status_zero(refused: str) -> None:
@@ -211,6 +223,77 @@ def test_what_does_not_speak_http_is_no_answer() -> None:
         thread.join()
     assert answer.status == 0
     assert "no answer" in answer.text
+
+
+@contextmanager
+def closing(*replies: bytes, reset: bool = False) -> Iterator[tuple[str, list[int]]]:
+    """Serve one reply to each connection, nothing to the later ones; count them."""
+    connections: list[int] = []
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if not (request := connection.recv(1000)):
+                    return
+                assert request.startswith(b"GET /")
+                number = len(connections)
+                connections.append(number)
+                if number < len(replies):
+                    connection.sendall(replies[number])
+                if reset and not replies[number : number + 1]:
+                    linger = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port}", connections
+        finally:
+            with socket.create_connection(("127.0.0.1", port)):
+                pass
+            thread.join()
+
+
+OK = b"HTTP/1.0 200 OK\r\n\r\nhello"
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_was_lost_before_an_answer_is_made_once_more(reset: bool) -> None:
+    with closing(b"", OK, reset=reset) as (address, connections):
+        assert ask(address, "/").text == "hello"
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_who_closes_every_connection_is_asked_twice_and_no_more(reset: bool) -> None:
+    with closing(reset=reset) as (address, connections):
+        assert ask(address, "/").status == 0
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize("reply", [b"hello\r\n", b"HTTP/1.0 500 x\r\n\r\n", b"HTTP/1.0 \r\n"])
+def test_whoever_answered_is_not_asked_again(reply: bytes) -> None:
+    with closing(reply) as (address, connections):
+        ask(address, "/")
+    assert len(connections) == 1
+
+
+def test_a_refused_connection_is_not_made_again(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    connect = socket.create_connection
+
+    def counted(*arguments: Any, **keywords: Any) -> socket.socket:
+        made.append(arguments)
+        return connect(*arguments, **keywords)
+
+    monkeypatch.setattr(socket, "create_connection", counted)
+    assert ask(refused, "/").status == 0
+    assert len(made) == 1
 
 
 def _say_hello(listener: socket.socket) -> None:

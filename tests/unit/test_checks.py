@@ -112,7 +112,7 @@ def by_id(report: CheckReport) -> dict[str, CheckResult]:
     return {check.id: check for check in report.checks}
 
 
-STYLE = ["stage-names", "copies-by-name", "exec-form", "pinned-tags", "stages-needed"]
+STYLE = ["stage-names", "copies-by-name", "not-latest", "stages-needed"]
 ORDER = [
     "builds", "multistage", "starts", "answers-/", "assets", "stops", "without-toolchain",
     "budget", "nonroot", "secrets", *STYLE,
@@ -210,10 +210,11 @@ def test_every_check_that_fails_has_a_hint(lab: LabFolder) -> None:
     assert not report.passed
     found = by_id(report)
     failed = [name for name, check in found.items() if not check.passed]
-    right = {"builds", "starts", "stage-names", "copies-by-name", "stages-needed"}
-    assert failed == [name for name in ORDER if name not in right]
+    right = {"builds", "starts", *STYLE}
+    style = ["exec-form", "not-latest"]
+    assert failed == [*(name for name in ORDER if name not in right), *style]
     assert all(check.hint and all(check.hints) for check in found.values() if not check.passed)
-    assert found["answers-/"].message == "/ answered 404: not here"
+    assert found["answers-/"].message == "/ answered 404, not 200: not here"
     assert found["answers-/"].hints == lab.requests[0].hints
     assert found["without-toolchain"].message == "/usr/local/go/VERSION is in the image."
     assert found["without-toolchain"].hints == lab.absent[0].hints
@@ -294,19 +295,63 @@ def test_root_is_told_from_other_users(lab: LabFolder, user: str, passed: bool) 
     assert found.message == f"It runs as {user or 'root'}."
 
 
+USERS = "root:x:0:0:root:/root:/bin/sh\n# app:x:0:0\n\nweb:x:101:101::/:\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "users", "passed", "said"),
+    [
+        ("app", "app:x:0:0:app:/:/sbin/nologin\n", False, "app, who is root."),
+        ("app:app", "app:x:0:0\n", False, "app:app, who is root."),
+        ("app", f"{USERS}app:x:0:0\n", False, "app, who is root."),
+        ("app", "app:x:1000:0\napp:x:0:0\n", True, "app."),
+        ("app", f"{USERS}apple:x:0:0\n", True, "app."),
+        ("app", "app:x:here:0\n", False, "app, who is root."),  # engines read 0
+        ("web", USERS, True, "web."),
+        ("65532", USERS, True, "65532."),
+        ("7", "7:x:0:0\n", False, "7."),
+        ("", "app:x:1000:0\n", False, "root."),
+        ("app", ":::\n::\n\udcff\n", True, "app."),
+        ("app", "", True, "app."),
+    ],
+)
+def test_a_user_is_told_from_root_by_the_number_in_the_images_list(
+    lab: LabFolder, user: str, users: str, passed: bool, said: str
+) -> None:
+    files = {"etc/passwd": users.encode("utf-8", "surrogateescape"), "app/passwd": b"app:x:0:0\n"}
+    with serving(SITE) as after:
+        engine = MadeEngine(files, after.container, config={"config": {"User": user}})
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))["nonroot"]
+    assert (found.passed, found.message) == (passed, f"It runs as {said}")
+
+
+def test_a_lab_may_have_hints_of_its_own_for_the_user(lab: LabFolder) -> None:
+    own = ("Who writes the pid file?", "USER nginx")
+    for hints in ((), own):
+        with serving(SITE) as after:
+            wanted = replace(lab, nonroot_hints=hints)
+            report = check_lab(MadeEngine({}, after.container), wanted, made_build(SMALL))
+        said = by_id(report)["nonroot"].hints
+        assert said == own if hints else said[-1] == "USER 65532:65532"
+
+
 # What the container answers, measured by the before image.
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((404, HTML, PAGE), "/ answered 404: "),
-        ((200, HTML, "<p>good bye</p>"), "/ answered 200: <p>good bye</p>"),
-        ((200, HTML, ""), "/ answered 200: nothing"),
+        ((404, HTML, PAGE), "/ answered 404, not 200: "),
+        ((200, HTML, "<p>good bye</p>"), '/ answered 200, without "hello" in it: <p>good bye</p>'),
+        ((200, HTML, ""), '/ answered 200, without "hello" in it: nothing'),
+        (
+            (200, HTML, "<p>\n  good\n\n</p>"),
+            '/ answered 200, without "hello" in it: <p> good </p>',
+        ),
         ((200, "text/plain", PAGE), "as the before image: type text/plain, not text/html."),
         ((200, "", PAGE), "as the before image: type not said, not text/html."),
     ],
-    ids=["status", "text", "nothing", "type", "no type"],
+    ids=["status", "text", "nothing", "lines", "type", "no type"],
 )
 def test_a_page_unlike_that_of_the_before_image_is_told_by_what_differs(
     checked: Checked, answer: tuple[int, str, str], said: str
@@ -323,6 +368,38 @@ def test_a_page_may_be_built_anew_when_what_it_loads_is_there(checked: Checked) 
     assert found["answers-/"].passed
     assert (found["assets"].passed, found["assets"].message) == (True, "2 files.")
     assert not checked({**SITE, "/": (200, HTML, page)})["assets"].passed
+
+
+def test_a_page_that_loads_nothing_has_no_reason_to_differ(checked: Checked) -> None:
+    before = {"/": (200, HTML, "<p>hello</p>")}
+    found = checked({"/": (200, HTML, "<p>hello</p> ")}, before)["answers-/"]
+    assert not found.passed
+    assert found.message == (
+        "/ answered 200, but not as the before image: another content, of 13 bytes, not 12."
+    )
+
+
+@pytest.mark.parametrize(
+    "answer", [(404, HTML, PAGE), (200, HTML, "<p>good bye</p>"), (200, "text/plain", PAGE)]
+)
+def test_what_a_wrong_page_loads_is_not_asked_for(
+    checked: Checked, answer: tuple[int, str, str]
+) -> None:
+    found = checked({"/": answer})
+    assert not found["answers-/"].passed
+    assert not found["assets"].passed
+    assert found["assets"].message == "Not asked: the page is not right."
+    assert found["assets"].hints == ("First mend the page.",)
+
+
+def test_a_wrong_answer_that_is_no_page_keeps_no_file_from_being_asked_for(
+    checked: Checked, lab: LabFolder
+) -> None:
+    both = (*lab.requests, replace(lab.requests[0], path="/healthz"))
+    before = {**SITE, "/healthz": (200, "text/plain", "hello")}
+    found = checked(SITE, before, requests=both)
+    assert not found["answers-/healthz"].passed
+    assert (found["assets"].passed, found["assets"].message) == (True, "2 files.")
 
 
 def test_what_is_no_page_is_compared_byte_by_byte(checked: Checked) -> None:
@@ -342,7 +419,7 @@ def test_parameters_and_case_of_a_type_do_not_matter(checked: Checked, kind: str
 
 def test_a_long_answer_is_cut(checked: Checked) -> None:
     found = checked({**SITE, "/": (200, HTML, "x" * 5000)})["answers-/"]
-    assert found.message == f"/ answered 200: {'x' * 300}"
+    assert found.message == f'/ answered 200, without "hello" in it: {"x" * 300}'
 
 
 def test_an_answer_that_need_not_be_the_same_is_judged_by_its_text(
@@ -355,7 +432,7 @@ def test_an_answer_that_need_not_be_the_same_is_judged_by_its_text(
 def test_another_status_fails_though_the_text_is_right(checked: Checked, lab: LabFolder) -> None:
     gone = replace(lab.requests[0], path="/gone", contains="not here", same=False)
     found = checked(requests=(gone,))["answers-/gone"]
-    assert (found.passed, found.message) == (False, "/gone answered 404: not here")
+    assert (found.passed, found.message) == (False, "/gone answered 404, not 200: not here")
     assert checked(requests=(replace(gone, status=404),))["answers-/gone"].passed
 
 
@@ -431,7 +508,7 @@ def test_what_other_servers_have_is_not_asked_for(lab: LabFolder) -> None:
     [
         (0.0, True, "It ended 0.0 s after its stop signal."),
         (9.94, True, "It ended 9.9 s after its stop signal."),
-        (None, False, "It did not end within 10 s of its stop signal, and was killed."),
+        (None, False, "It did not end within 10 s of its stop signal, SIGTERM: it was killed."),
     ],
 )
 def test_a_container_has_ten_seconds_to_end(
@@ -443,6 +520,19 @@ def test_a_container_has_ten_seconds_to_end(
     assert (found.passed, found.message) == (passed, said)
     assert served.container.asked_to_stop == [10.0]
     assert len(found.hints) == (0 if passed else 3)
+
+
+def test_a_signal_that_the_image_names_is_named_when_the_container_does_not_end(
+    lab: LabFolder,
+) -> None:
+    with serving(SITE) as served:
+        served.container.stops_after = None
+        engine = MadeEngine({}, served.container, config={"config": {"StopSignal": "SIGWINCH"}})
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))["stops"]
+    assert found.message == (
+        "It did not end within 10 s of its stop signal, SIGWINCH, which STOPSIGNAL names: "
+        "it was killed."
+    )
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "KILL", "9"])
@@ -477,6 +567,29 @@ def test_what_was_found_before_a_container_was_lost_is_kept(lab: LabFolder) -> N
         found = by_id(check_lab(engine, lab, made_build(SMALL)))
     assert list(found) == ORDER
     assert [n for n in ORDER[2:6] if found[n].passed] == ["starts", "answers-/", "assets"]
+
+
+class EndsSoon(MadeContainer):
+    """A container that answers, and has ended when it is looked at again."""
+
+    looks = 0
+
+    def exit_code(self) -> int | None:
+        self.looks += 1
+        return None if self.looks == 1 else 0
+
+
+def test_a_container_that_answers_and_then_ends_has_not_started(lab: LabFolder) -> None:
+    lab.dockerfile.write_text(f'{TWO_STAGES}CMD ["nginx"]\n', "utf-8")
+    with serving(SITE) as after, serving(SITE) as old:
+        engine = MadeEngine({}, EndsSoon(after.container.address),
+                            before=MadeEngine({}, old.container))  # fmt: skip
+        found = by_id(check_lab(engine, lab, made_build(SMALL)))
+    assert list(found)[2:6] == ["starts", "answers-/", "assets", "stops"]
+    assert [name for name in ORDER[2:6] if found[name].passed] == ["answers-/", "assets"]
+    assert found["starts"].message.startswith("The container ended with exit code 0")
+    assert "in the foreground" in found["starts"].hints[1]
+    assert found["starts"].hints[2] == 'Line 4: CMD ["nginx", "-g", "daemon off;"]'
 
 
 # Where the machine does not allow it.
@@ -562,6 +675,37 @@ def test_a_dockerfile_that_does_not_build_has_that_check_alone(lab: LabFolder) -
     assert (found.id, found.required) == ("builds", True)
     assert found.message == "go: not found (Dockerfile:3)"
     assert found.hints[-1] == "Add it."
+
+
+class Empty(MadeEngine):
+    """An engine whose images have no layers, and that may refuse to hand them out."""
+
+    refuses = ""
+
+    @contextmanager
+    def save(self, image: str) -> Iterator[Readable]:
+        if self.refuses:
+            raise MachineError(self.refuses)
+        yield io.BytesIO(made_layers())
+
+
+@pytest.mark.parametrize("refuses", ["", "The engine says: empty export - not implemented"])
+def test_an_image_that_holds_nothing_is_the_learners_fault(lab: LabFolder, refuses: str) -> None:
+    engine = Empty()
+    engine.refuses = refuses
+    report, built = build_and_check(engine, lab)
+    assert built is None
+    [found] = report.checks
+    assert found.message.startswith("The final image holds nothing")
+    assert found.message.endswith("Dockerfile:2)")
+    assert "COPY --from=<stage>" in found.hints[-1]
+
+
+def test_an_engine_that_hands_out_no_image_is_no_fault_of_the_learner(lab: LabFolder) -> None:
+    engine = Empty()
+    engine.refuses = "No disk."
+    with pytest.raises(MachineError, match="No disk"):
+        build_and_check(engine, lab)
 
 
 def test_an_error_without_a_mend_leaves_no_empty_hint(lab: LabFolder) -> None:

@@ -130,6 +130,14 @@ def test_a_layer_cut_short_is_refused() -> None:
             read_archive(io.BytesIO(tar_of(image_members([layer], [stored]))))
 
 
+@pytest.mark.parametrize("rootfs", [{"diff_ids": None}, {"diff_ids": []}, {}])
+def test_an_image_without_layers_is_one_all_the_same(rootfs: object) -> None:
+    config = json.dumps({"rootfs": rootfs}).encode()
+    manifest = json.dumps([{"Config": "config.json", "Layers": None}]).encode()
+    archive = tar_of({"config.json": config, "manifest.json": manifest})
+    assert read_archive(io.BytesIO(archive)).layers == ()
+
+
 def test_a_layer_with_another_digest_is_refused() -> None:
     members = image_members([tar_of({"a": b"right"})], [tar_of({"a": b"wrong"})])
     with pytest.raises(UsageError, match="missing or damaged"):
@@ -329,6 +337,27 @@ def test_files_have_the_digest_of_their_content_where_it_is_asked_for(layers: li
     assert found == [{path: digest(data) for path, data in files.items()} for files in layers]
     plain = read_archive(io.BytesIO(archive), keep_files=True)
     assert not any(file.digest for layer in plain.layers for file in layer.files)
+
+
+def test_only_the_list_of_users_keeps_its_content_and_only_with_digests() -> None:
+    users = b"app:x:0:0\n" * 1000
+    layer = layer_of(
+        file("./etc/passwd", users), file("app/etc/passwd", b"x"), file("etc/group", b"x"),
+        hard("etc/passwd-", "etc/passwd"),
+    )  # fmt: skip
+    kept = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=True).files
+    assert {f.path: f.content for f in kept if f.content} == {
+        "etc/passwd": users,
+        "etc/passwd-": users,
+    }
+    assert kept[0].digest == digest(users)
+    assert not any(f.content for f in measure_layer(io.BytesIO(layer), keep_files=True).files)
+
+
+def test_a_list_of_users_beyond_all_reason_is_not_kept() -> None:
+    layer = tar_of({"etc/passwd": bytes((1 << 20) + 1)})
+    [found] = measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=True).files
+    assert (found.content, found.digest) == (b"", digest(bytes((1 << 20) + 1)))
 
 
 def test_a_file_of_many_blocks_is_hashed_to_its_end() -> None:

@@ -42,6 +42,19 @@ def test_a_lab_is_read_from_its_description(lab: LabFolder) -> None:
     assert lab.app == lab.folder / "app"
 
 
+def test_a_lab_may_have_hints_of_its_own_for_the_user(tmp_path: Path) -> None:
+    own = LAB_TOML.replace("minutes = 20", 'minutes = 20\nnonroot_hints = ["one", "two"]')
+    assert read_lab(write_lab(tmp_path, "a", toml=own) / "lab.toml").nonroot_hints == ("one", "two")
+    assert read_lab(write_lab(tmp_path, "b") / "lab.toml").nonroot_hints == ()
+
+
+def test_the_lines_that_react_gives_for_its_user_are_those_of_a_right_answer() -> None:
+    [run, user] = find_lab("react-nginx").nonroot_hints[-1].split(", and below it ")
+    answer = ROOT / "tests" / "right_answers" / "react-nginx" / "nonroot-as-hinted" / "Dockerfile"
+    lines = answer.read_text("utf-8").splitlines()
+    assert lines.index(user) == lines.index(run) + 1
+
+
 def test_a_lab_is_found_by_its_name(tmp_path: Path) -> None:
     write_lab(tmp_path, "go")
     assert find_lab("go", tmp_path) == read_lab(tmp_path / "labs" / "go" / "lab.toml")
@@ -100,6 +113,8 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         LAB_TOML.replace("unpacked_size = 1_000", 'unpacked_size = "1 MB"'),
         LAB_TOML.replace("status = 200", 'status = "200"'),
         LAB_TOML.replace("minutes = 20", "minutes = 20.5"),
+        LAB_TOML.replace("minutes = 20", 'minutes = 20\nnonroot_hints = "one"'),
+        LAB_TOML.replace("minutes = 20", "minutes = 20\nnonroot_hints = [1]"),
     ],
     ids=[
         "no TOML",
@@ -116,6 +131,8 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         "budget is text",
         "status is text",
         "minutes are no whole number",
+        "text for the user's hints",
+        "a number for a hint",
     ],
 )
 def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:
@@ -238,5 +255,6 @@ def test_a_labs_checks_have_hints_and_addresses(name: str) -> None:
     assert [len(tiers) for tiers in hints] == [3] * len(hints)
     assert len({entry.id for entry in lab.absent}) == len(lab.absent)
     assert len({request.path for request in lab.requests}) == len(lab.requests)
+    assert len(lab.nonroot_hints) in (0, 3)
     assert 0 < lab.port < 65536
     assert lab.budget > 0

@@ -38,6 +38,9 @@ def judged(text: str = PLAIN, archive: ImageArchive | None = None) -> CheckResul
         "AWS_SECRET_ACCESS_KEY", "PRIVATE_KEY", "SSH_KEY", "SSH_PRIVATE_KEY", "DEPLOY_KEY",
         "CREDENTIALS", "GCP_CREDENTIAL", "API_KEYS", "AUTH_TOKENS", "PGPASSWORD", "DB_PASS",
         "DB_PWD", "NPM_AUTH", "githubToken", "dbPassword", "apiKey", "SSHPrivateKey",
+        "SECRETKEY", "SECRETKEYBASE", "SECRET_KEY_BASE", "DBPASSWORD", "AUTHTOKEN", "npmtoken",
+        "CLIENTSECRET", "PRIVATEKEY", "ACCESSKEY", "AWS_ACCESSKEYID", "SSHKEY", "BYPASS_TOKEN",
+        "TOKEN_BY_MAIL",
     ],
 )  # fmt: skip
 def test_a_name_of_a_secret_is_one(name: str) -> None:
@@ -55,6 +58,9 @@ def test_a_name_of_a_secret_is_one(name: str) -> None:
         "ZONEINFO", "PORT", "NGINX_VERSION", "PKG_RELEASE", "NODE_VERSION", "YARN_VERSION",
         "SOURCE_DATE_EPOCH", "TARGETARCH", "_", "PWD", "AUTH", "TOKEN_FILE", "SECRET_PATH",
         "POSTGRES_PASSWORD_FILE", "SECRETS_DIR", "TOKEN_URL", "tokenFile", "Tokenizer",
+        "PASSWORD_MIN_LENGTH", "TOKEN_LIFETIME", "ACCESS_TOKEN_TTL", "BY_PASS", "OLD_PWD", "BYPASS",
+        "OLDPWD", "MAX_TOKENS", "passwordMinLength", "SECRET_NAME", "USE_AUTH", "SSHKEYGEN",
+        "SECRETKEYRING", "TOKENIZER", "JWT_TOKEN_EXPIRES",
     ],
 )  # fmt: skip
 def test_a_name_that_only_sounds_like_a_secret_is_none(name: str) -> None:

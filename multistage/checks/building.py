@@ -1,0 +1,118 @@
+"""The line to write where a copy did not find its source: the learner's own, mended."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from multistage.advice import Failure, advise
+from multistage.dockerfile import Dockerfile, DockerfileError, Instruction, Stage, parse
+from multistage.errors import LearnerError
+from multistage.labs import LabFolder
+
+_NOT_FOUND = ("source-not-in-stage", "source-not-in-context")
+_SOURCE_AND_DESTINATION = 2
+
+
+def line_to_write(lab: LabFolder, error: LearnerError) -> str:
+    """Return what to write where ``error`` says, empty where its file does not tell."""
+    path, _, line = error.where.rpartition(":")
+    try:
+        model = parse(Path(path).read_bytes(), path)
+        starter = parse(lab.before_dockerfile.read_bytes(), str(lab.before_dockerfile))
+    except (OSError, ValueError, DockerfileError):
+        return ""
+    for stage in model.stages:
+        for copy in stage.instructions:
+            if copy.keyword == "COPY" and str(copy.line) == line and _not_found(copy, error):
+                return _mended(model, stage, copy) or _left_out(model, starter)
+    return ""
+
+
+def _not_found(copy: Instruction, error: LearnerError) -> bool:
+    found = advise(Failure(error.what, step=f"] {copy.original}"))
+    return found is not None and found.advice.name in _NOT_FOUND
+
+
+def _mended(model: Dockerfile, stage: Stage, copy: Instruction) -> str:
+    """Return the copy as it should be, empty where its path is as good as any."""
+    if len(copy.values) != _SOURCE_AND_DESTINATION or copy.heredocs:
+        return ""
+    source, why = _meant(model, stage, copy)
+    if source is None:
+        return ""
+    path, destination = copy.values
+    named, line = _named(source, posixpath.basename(posixpath.normpath(path)))
+    folder = workdir(model, source)
+    if named and (named != path or copy.flag("from") is None):
+        path, why = named, f"as line {line} makes it there"
+    elif not named and not _below(path, folder):
+        path = posixpath.join(folder, posixpath.basename(posixpath.normpath(path)))
+    elif copy.flag("from") is not None and not why.endswith(_AS_PULLED):
+        return ""
+    flags = [flag for flag in copy.flags if not flag.startswith("--from=")]
+    words = ["COPY", f"--from={source.label}", *flags, path, destination]
+    return f"Line {copy.line}, {why}: {' '.join(words)}"
+
+
+_AS_PULLED = "is the image as it is pulled"  # without what its stage adds
+
+
+def _meant(model: Dockerfile, stage: Stage, copy: Instruction) -> tuple[Stage | None, str]:
+    """Return the stage that the copy is most likely to mean, and words for why."""
+    above = model.stages[: stage.index]
+    place = (stage.index, copy.line, "copy")
+    origin = next((e.source for e in model.edges if (e.target, e.line, e.kind) == place), None)
+    if origin is None:
+        source = above[-1] if above else None
+    elif isinstance(origin, int):
+        source = model.stages[origin]
+    else:
+        built = [s for s in above if s.base == origin]
+        return (built[-1] if built else None), f"for {origin} {_AS_PULLED}"
+    return source, f"if {source.title} makes it in its WORKDIR" if source else ""
+
+
+def _named(stage: Stage, name: str) -> tuple[str, int]:
+    """Return the path of this name that a stage's last command has in it, and its line."""
+    path = re.compile(rf"(?<![\w./-])/(?:[\w.-]+/)*{re.escape(name)}(?![\w./-])")
+    for run in reversed(stage.instructions):
+        if run.keyword == "RUN" and name and (found := path.search(run.original)) is not None:
+            return found[0], run.line
+    return "", 0
+
+
+def _below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder.rstrip('/')}/")
+
+
+def workdir(model: Dockerfile, stage: Stage) -> str:
+    """Return a stage's last WORKDIR, as the Dockerfile says it: that of its base is not known."""
+    below = model.stages[stage.base_stage] if stage.base_stage is not None else None
+    folder = workdir(model, below) if below else "/"
+    for instruction in stage.instructions:
+        if instruction.keyword == "WORKDIR":
+            folder = posixpath.join(folder, instruction.values[0])
+    return posixpath.normpath(folder)
+
+
+def _left_out(model: Dockerfile, starter: Dockerfile) -> str:
+    """Return the command that the starter runs and the learner's file does not."""
+    own = "\n".join(
+        text
+        for i in model.instructions
+        if i.keyword == "RUN"
+        for text in (" ".join(i.original.split()), *(h.content for h in i.heredocs))
+    )
+    for instruction in starter.instructions:
+        if instruction.keyword == "RUN" and _command(instruction) not in own:
+            return f"The starter has this line, and yours does not: {instruction.original}"
+    return ""
+
+
+def _command(run: Instruction) -> str:
+    """Return a command without its options: ``go build`` of ``RUN go build -o /server``."""
+    words = " ".join(run.values).split()
+    options = [place for place, word in enumerate(words) if word.startswith("-")]
+    return " ".join(words[: options[0]] if options else words)

@@ -1,0 +1,85 @@
+"""How the final image starts: the instruction that says so, and how it should be written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from contextlib import suppress
+
+from multistage.dockerfile import Dockerfile, Instruction, Stage
+
+_OPERATORS = frozenset("();<>|&")  # between the commands of a shell
+_EXPANDED = frozenset("$`*?~#\\")  # what a shell does not take for itself
+_QUOTES = re.compile("['\u2018\u2019\u201c\u201d]")
+_EXAMPLE = '["/program", "argument"]'
+_WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
+
+
+def chain(model: Dockerfile) -> list[Stage]:
+    """Return the final stage, and the stages that it builds on by FROM."""
+    stages = [model.final]
+    while stages[-1].base_stage is not None:
+        stages.append(model.stages[stages[-1].base_stage])
+    return stages
+
+
+def commands(model: Dockerfile) -> list[Instruction]:
+    """Return ENTRYPOINT and CMD of the final image; those of a base image are not seen."""
+    found: dict[str, Instruction] = {}
+    for stage in reversed(chain(model)):
+        own = {i.keyword: i for i in stage.instructions if i.keyword in ("ENTRYPOINT", "CMD")}
+        if "ENTRYPOINT" in own:  # it resets the CMD that was there before it
+            found.clear()
+        found |= own
+    return list(found.values())
+
+
+def in_exec_form(command: Instruction) -> str:
+    """Return the instruction with a JSON array; an example where only a shell knows its words."""
+    words = _words(command)
+    array = json.dumps(words, ensure_ascii=False) if words else _EXAMPLE
+    return f"Line {command.line}: {command.keyword} {array}"
+
+
+def in_foreground(model: Dockerfile) -> str:
+    """Return the command that starts nginx so that it stays, empty where none starts nginx."""
+    for command in commands(model):
+        words = _words(command)
+        if words and words[0].rpartition("/")[2] == "nginx":
+            if "-g" in words:
+                del words[words.index("-g") : words.index("-g") + 2]
+            array = json.dumps([*words, "-g", "daemon off;"], ensure_ascii=False)
+            return f"Line {command.line}: {command.keyword} {array}"
+    return ""
+
+
+def _words(command: Instruction) -> list[str]:
+    """Return the words of a plain command; none where it is more than that."""
+    text = " ".join(command.values)
+    if command.json:
+        return list(command.values)
+    with suppress(ValueError, RecursionError):  # a quote is open, say
+        if not text.startswith("["):
+            return _plain_words(text)
+        array = json.loads(_QUOTES.sub('"', text))  # meant as one, with other quotes
+        return array if all(isinstance(word, str) for word in array) else []
+    return []
+
+
+def _plain_words(text: str) -> list[str]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words = list(lexer)
+    words = words[1:] if words[:1] == ["exec"] else words
+    plain = words and "=" not in words[0] and not set(text) & _EXPANDED
+    return words if plain and all(set(word) - _OPERATORS for word in words) else []
+
+
+def trailing_comment(model: Dockerfile) -> int | None:
+    """Return the line of a command or user of the final image with a comment behind it."""
+    for instruction in model.final.instructions:
+        text = instruction.keyword in _WHOLE_LINE and not instruction.json
+        if text and re.search(r"\s#", instruction.original):
+            return instruction.line
+    return None
