@@ -56,10 +56,19 @@ def watch(options: Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         pass  # this is how a learner ends it
     finally:
-        watching.stop()
+        end(watching)
         if view is not None:
             view.close()
     return found.document
+
+
+def end(watching: Watch) -> None:
+    """End a watch and wait until nothing of it is left running, also while Ctrl+C is pressed."""
+    while True:
+        try:
+            return watching.stop()
+        except KeyboardInterrupt:
+            continue
 
 
 class _Found:
