@@ -112,15 +112,17 @@ def compare(options: Namespace) -> Outcome:
             mend="Name a lab, or build the folder twice with --file.",
         )
     _refuse_other_plots(options.plot)
-    before_file = subject.lab.before_dockerfile
-    before = _build(_Subject(subject.name, subject.context, before_file), "before", options)
+    before_file, text = subject.lab.before_dockerfile, record.text_of(subject.dockerfile)
+    as_before = _Subject(subject.name, subject.context, before_file, subject.lab)
+    before = _build(as_before, "before", options)
     after = _build(subject, "after", options)
+    works = record.read().works(subject.name, text)
     if options.plot is not None:
         from multistage import plots
 
-        _save_plot(options.plot, plots.compare(subject.lab.title, before, after))
+        _save_plot(options.plot, plots.compare(subject.lab.title, before, after, works=works))
     if not options.json:
-        terminal.compare(subject.lab.title, before, after)
+        terminal.compare(subject.lab.title, before, after, works=works)
     ratio = after.unpacked_size / before.unpacked_size if before.unpacked_size else 0.0
     return Outcome(
         {
@@ -142,11 +144,13 @@ def check(options: Namespace) -> Outcome:
     text, built = record.text_of(subject.dockerfile), None
     try:
         built = _build(subject, "after", options)
+        engine = engines.choose(options.engine)
         with terminal.progress(f"Checking {subject.name}") as progress:
             report = check_lab(
-                engines.choose(options.engine), subject.lab, built, subject.dockerfile,
+                engine, subject.lab, built, subject.dockerfile,
                 report=progress.report, announce=progress.announce,
             )  # fmt: skip
+            record.add_before(engine, subject.lab, subject.dockerfile, progress.announce)
     except LearnerError as error:
         report = does_not_build(subject.lab, error)
     if not options.json:

@@ -19,11 +19,12 @@ from multistage.checks import CheckReport
 from multistage.dockerfile import Dockerfile
 from multistage.engines import EngineState
 from multistage.engines.events import Event
+from multistage.finding import finding
 from multistage.images import Folder, ImageArchive, Layer
 from multistage.labs import LabFolder
 from multistage.progress import MARKS, BuildProgress
 from multistage.text import plain
-from multistage.units import megabytes, seconds, times_smaller
+from multistage.units import megabytes, seconds
 
 if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
@@ -191,14 +192,9 @@ def build(built: Build) -> None:
     _out.print(f"[dim]{escape(built.builder)}{_stand_in_note([built])}[/]", soft_wrap=True)
 
 
-def compare(title: str, before: Build, after: Build) -> None:
-    """Show before and after as a table with bars."""
-    finding = (
-        times_smaller(before.unpacked_size, after.unpacked_size)
-        if after.is_multistage
-        else "not converted yet"
-    )
-    _out.print(f"[bold]{escape(title)}: {finding}[/]")
+def compare(title: str, before: Build, after: Build, *, works: bool = True) -> None:
+    """Show before and after as a table with bars; ``works``: whether the after container does."""
+    _out.print(f"[bold]{escape(title)}: {finding(before, after, works=works)}[/]")
     table = Table("", "", "unpacked", "compressed", box=None, pad_edge=False)
     widest = max(before.unpacked_size, after.unpacked_size, 1)
     for name, image in (("before", before), ("after", after)):

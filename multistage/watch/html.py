@@ -11,7 +11,7 @@ from multistage.labs import LabFolder
 from multistage.panels import escaped, panel_html, stages_html
 from multistage.progress import BuildProgress
 from multistage.terminal import COLOURS
-from multistage.units import megabytes, times_smaller
+from multistage.units import megabytes
 from multistage.watch.feedback import (
     Building,
     Built,
@@ -143,9 +143,6 @@ def _lint(lint: Lint) -> str:
 def comparison(title: str, compared: Compared) -> str:
     """Return before and after as two bars, with their sizes in words."""
     before, after = compared.before, compared.after
-    finding = "not converted yet"
-    if after.is_multistage:
-        finding = times_smaller(before.unpacked_size, after.unpacked_size)
     change = f" ({compared.change})" if compared.change else ""
     widest = max(before.unpacked_size, after.unpacked_size, 1)
     bars = "".join(_bar(name, build, widest) for name, build in
@@ -154,7 +151,7 @@ def comparison(title: str, compared: Compared) -> str:
         f'<span style="color: {colour}" aria-hidden="true">■</span> {kind}'
         for kind, colour in COLOURS.items()
     )
-    head = f"<div><b>{escaped(f'{title}: {finding}')}</b>{escaped(change)}</div>"
+    head = f"<div><b>{escaped(f'{title}: {compared.finding}')}</b>{escaped(change)}</div>"
     return f"{head}{bars}<div>{legend}</div><div>{escaped(after.measured_on)}</div>"
 
 

@@ -53,7 +53,7 @@ def test_a_container_is_removed_when_the_check_fails(
 def test_a_container_is_removed_when_ctrl_c_comes_while_it_is_made(
     engine: DockerEngine, client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = ContainerApiMixin.create_container_from_config
+    create: Any = ContainerApiMixin.create_container_from_config
 
     def interrupted(*arguments: Any, **settings: Any) -> Any:
         made = create(*arguments, **settings)

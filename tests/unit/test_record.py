@@ -5,18 +5,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multistage import engines, labs, notebooks, record
+from multistage import engines, labs, notebooks, record, takeaways
 from multistage.checks import CheckReport, CheckResult
 from multistage.cli import main
+from multistage.engines import Cancellation
 from multistage.errors import NotPossibleHereError
 from multistage.files import locked
 from multistage.labs import LabFolder, read_lab
 from multistage.recorded import Record
+from multistage.report import gather
+from multistage.watch.feedback import Save
+from multistage.watch.rounds import Rounds
 from tests.unit.made import (
     ROOT,
     SINGLE_STAGE,
@@ -49,7 +54,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
     log = MadeContainer("", ended=1, log="no page")
     made = MadeEngine({"server": b"x" * 700}, log, before=before)
     monkeypatch.setattr(engines, "choose", lambda _name=None: made)
-    monkeypatch.setattr(notebooks, "choose", lambda _name=None: made)
+    for module in (notebooks, takeaways):
+        monkeypatch.setattr(module, "choose", lambda _name=None: made)
     return made
 
 
@@ -87,6 +93,44 @@ def test_a_check_is_recorded_at_the_top_of_the_checkout(
     assert [entry[w]["unpacked_size"] for w in ("before", "after")] == [700, 700]
     assert entry["after"]["builder"] == engine.describe()
     assert "\n".join(entry["dockerfile"]) == TWO_STAGES
+
+
+def watched_once(lab: LabFolder, engine: MadeEngine) -> None:
+    list(Rounds(lab, engine).round(Save(), Cancellation()))
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        lambda *_: main(["compare", "go", "--json"]),
+        lambda *_: main(["check", "go", "--json"]),
+        lambda *_: notebooks.Lab("go").check(),
+        watched_once,
+        lambda *_: takeaways.checklist(),
+    ],
+    ids=["compare", "check", "check in a notebook", "watch", "checklist"],
+)
+def test_whatever_measures_both_images_records_both(
+    measures: Callable[[LabFolder, MadeEngine], object], lab: LabFolder, engine: MadeEngine
+) -> None:
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    measures(lab, engine)
+    sizes = record.read().measured["go"]
+    assert sizes.before is not None
+    assert sizes.after is not None
+    assert (sizes.before.stages, sizes.after.stages) == (1, 2)
+    (shown,) = gather((lab,), record.read()).labs
+    assert shown.before == sizes.before
+
+
+def test_a_check_measures_before_once_for_each_engine(lab: LabFolder, engine: MadeEngine) -> None:
+    def built(builder: MadeEngine) -> int:
+        builder.built.clear()
+        record.add_before(builder, lab, lab.dockerfile, lambda _line: None)
+        return len(builder.built)
+
+    other = dataclasses.replace(engine, name="daemonless", built=[])
+    assert [built(e) for e in (engine, engine, other, other)] == [1, 0, 1, 0]
 
 
 def test_the_notebooks_check_is_recorded_too(lab: LabFolder, engine: MadeEngine) -> None:

@@ -119,6 +119,20 @@ def test_without_a_before_there_is_no_figure_and_how_to_get_one(lab: LabFolder) 
     assert not page.all("img")
 
 
+def test_a_before_that_was_measured_later_is_shown(lab: LabFolder) -> None:
+    page = page_of(lab, run(before=None), go=Sizes(MEASURED))
+    assert len(page.all("img")) == 1
+    assert "done: Confirmed final image is dramatically smaller" in page.text
+
+
+def test_an_image_that_does_not_work_is_not_called_smaller(lab: LabFolder) -> None:
+    ended = CheckLine("starts", "The container starts", True, False, "It ended.")
+    page = page_of(lab, replace(run(passed=False), checks=(ended,)))
+    assert "607 MB → 7 MB unpacked, but the container does not work" in page.all("img")[0]["alt"]
+    assert "not yet: Confirmed final image is dramatically smaller" in page.text
+    assert "times smaller." not in page.text + page.all("img")[0]["alt"]
+
+
 def test_what_passed_stays_after_a_later_failure(lab: LabFolder) -> None:
     later = run(passed=False, when="2026-02-01T10:00:00+01:00", dockerfile=SINGLE_STAGE)
     page = page_of(lab, run(), later)

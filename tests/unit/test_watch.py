@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from multistage.checks import CheckReport
+from multistage.checks import CheckReport, CheckResult
 from multistage.engines import BuildRequest, Cancellation, Report, ignore
 from multistage.errors import CourseError, LearnerError, NotPossibleHereError
 from multistage.labs import LabFolder, read_lab
@@ -189,6 +189,16 @@ def test_each_round_is_compared_with_the_one_before(lab: LabFolder) -> None:
     feedback = one_round(lab, engine, Save(("Dockerfile",)), rounds)
     [compared] = [one for one in feedback if isinstance(one, Compared)]
     assert "less than at the save before" in compared.change
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_comparison_knows_whether_the_container_works(
+    passed: bool, lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = CheckResult("starts", "It starts", True, passed, "Seen.")
+    monkeypatch.setattr(rounds_module, "check_lab", lambda *_: CheckReport("made", (starts,)))
+    [compared] = [one for one in one_round(lab, Engine()) if isinstance(one, Compared)]
+    assert compared.works is passed
 
 
 @dataclass

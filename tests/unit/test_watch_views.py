@@ -130,6 +130,15 @@ def test_both_views_give_one_hint_and_the_next_to_who_asks(
     assert page.count("Another hint") == 2
 
 
+def test_of_an_image_that_does_not_work_the_sizes_alone_are_said(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feedback: list[Feedback] = [Compared(BEFORE, AFTER, "", works=False)]
+    for shown in (on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)):
+        assert "740 MB → 7 MB unpacked, but the container does not work yet" in shown
+        assert "times smaller" not in shown
+
+
 def test_a_stretch_is_told_from_what_is_required_and_the_required_come_first(
     lab: LabFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,9 @@ def _innermost(text: str) -> str:
 
 
 @contextmanager
-def _always_removed(client: docker.DockerClient, image: str, **settings: Any) -> Iterator[Container]:
+def _always_removed(
+    client: docker.DockerClient, image: str, **settings: Any
+) -> Iterator[Container]:
     """Make a container, and remove it whatever happens.
 
     Ctrl+C may come while the engine makes it, and it makes it all the same. So it is made and
