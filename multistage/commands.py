@@ -137,6 +137,7 @@ def compare(options: Namespace) -> Outcome:
 def check(options: Namespace) -> Outcome:
     """Run the lab's checks on the learner's image."""
     from multistage.checks import check_lab, does_not_build
+    from multistage.next_step import next_step
 
     subject = _subject(options.lab, options.file)
     if subject.lab is None:
@@ -153,9 +154,10 @@ def check(options: Namespace) -> Outcome:
             record.add_before(engine, subject.lab, subject.dockerfile, progress.announce)
     except LearnerError as error:
         report = does_not_build(subject.lab, error)
+    note = record.add_checked(subject.lab, subject.dockerfile, text, built, report)
     if not options.json:
-        terminal.check(report, options.hints)
-    terminal.note(record.add_checked(subject.lab, subject.dockerfile, text, built, report))
+        terminal.check(report, options.hints, next_step(subject.lab, report))
+    terminal.note(note)
     return Outcome(report.to_json(), 0 if report.passed else 1)
 
 

@@ -84,9 +84,11 @@ class Rounds:
         built = Built(self._built("after", engine, progress, cancelled), self._previous)
         self._previous = built.build
         yield built
-        record.add_measured(self._lab, self._lab.dockerfile, text, built.build)
+        note = record.add_measured(self._lab, self._lab.dockerfile, text, built.build)
         report = check_lab(engine, self._lab, built.build)
-        note = record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report)
+        note = (
+            record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report) or note
+        )
         yield Checked(report, note)
         if self._before is None:
             unseen = BuildProgress("Building before")

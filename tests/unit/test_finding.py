@@ -13,7 +13,7 @@ AFTER = made_build({"app": 7_000_000})
 def test_an_image_that_works_is_compared_and_another_is_not() -> None:
     assert finding(BEFORE, AFTER) == "106 times smaller"
     said = finding(BEFORE, AFTER, works=False)
-    assert said == "740 MB → 7 MB unpacked, but the container does not work yet"
+    assert said == "740 MB → 7 MB unpacked, but the container does not do what it should yet"
     assert finding(BEFORE, BEFORE, works=False) == "not converted yet"
 
 

@@ -128,7 +128,10 @@ def test_a_before_that_was_measured_later_is_shown(lab: LabFolder) -> None:
 def test_an_image_that_does_not_work_is_not_called_smaller(lab: LabFolder) -> None:
     ended = CheckLine("starts", "The container starts", True, False, "It ended.")
     page = page_of(lab, replace(run(passed=False), checks=(ended,)))
-    assert "607 MB → 7 MB unpacked, but the container does not work" in page.all("img")[0]["alt"]
+    assert (
+        "607 MB → 7 MB unpacked, but the container does not do what it should"
+        in page.all("img")[0]["alt"]
+    )
     assert "not yet: Confirmed final image is dramatically smaller" in page.text
     assert "times smaller." not in page.text + page.all("img")[0]["alt"]
 
