@@ -23,7 +23,7 @@ from multistage.labs import LabFolder
 from multistage.recorded import Checked, CheckLine, Measured, Record, measured_json
 from multistage.takeaways import Converted, named_sources, tick
 from multistage.text import plain
-from multistage.units import megabytes
+from multistage.units import local_time, megabytes
 
 NAME = "multistage-report.html"
 _MARK = '<meta name="generator" content="multistage report">'
@@ -130,7 +130,7 @@ def to_html(report: Report) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
-    environment.filters.update(megabytes=megabytes, drawn=_drawn)
+    environment.filters.update(megabytes=megabytes, drawn=_drawn, local_time=local_time)
     template = environment.from_string(_resource("report.html.jinja"))
     return template.render(report=report, style=style, style_digest=digest, mark=_MARK) + "\n"
 

@@ -81,6 +81,12 @@ def state(capsys: Captured) -> dict[str, Any]:
     return found
 
 
+def table(capsys: Captured) -> str:
+    capsys.readouterr()
+    assert main(["labs"]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_a_check_is_recorded_at_the_top_of_the_checkout(
     lab: LabFolder, engine: MadeEngine, tmp_path: Path
 ) -> None:
@@ -178,7 +184,39 @@ def test_labs_tell_how_far_the_learner_is(lab: LabFolder, capsys: Captured) -> N
     assert found["state"] == f"passed on {day}: 607 MB → 7 MB unpacked"
     assert found["passed"]["after"]["unpacked_size"] == 7_000_000
     lab.dockerfile.write_text(SINGLE_STAGE + "# mine\n", "utf-8")
-    assert state(capsys)["state"].endswith("; changed since: not converted yet")
+    said = f"passed on {day}; the Dockerfile has changed since: not converted yet"
+    assert state(capsys)["state"] == said
+    assert f"passed on {day}; now not converted yet" in table(capsys)
+
+
+def test_a_pass_is_not_said_of_what_was_changed_since(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    day = record.read().entries[-1].day
+    lab.dockerfile.write_text(TWO_STAGES + "USER 1\n", "utf-8")
+    said = f"passed on {day}; the Dockerfile has changed since, check it again"
+    assert state(capsys)["state"] == said
+    assert f"passed on {day}; changed since, check it again" in table(capsys)
+
+
+def test_after_a_reset_the_pass_and_the_starter_are_said(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    assert main(["reset", "go"]) == 0
+    day = record.read().entries[-1].day
+    assert state(capsys)["state"] == f"passed on {day}; the starter's Dockerfile is back"
+
+
+def test_a_dockerfile_that_failed_since_is_said_to_fail(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    add(lab, TWO_STAGES + "USER root\n", passed=False)
+    day = record.read().entries[-1].day
+    said = f"passed on {day}; the Dockerfile as it is now failed on {day}"
+    assert state(capsys)["state"] == said
+    assert "passed before; fails now" in table(capsys)
+    add(lab, TWO_STAGES, passed=False)  # the same Dockerfile: the app was changed
+    assert "passed before; fails now" in table(capsys)
+    add(lab)
+    assert "passed on" in table(capsys)
+    assert "fails now" not in table(capsys)
 
 
 def test_reset_leaves_the_record_alone(lab: LabFolder) -> None:
