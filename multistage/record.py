@@ -117,7 +117,10 @@ def add_checked(
     }
 
     def change(document: dict[str, Any]) -> None:
-        entry["before"] = document["measured"].get(lab.name, {}).get("before")
+        sizes = document["measured"].setdefault(lab.name, {})
+        entry["before"] = sizes.get("before")
+        if build is not None:
+            sizes |= {"after": entry["after"], "dockerfile": entry["dockerfile"]}
         earlier = [e for e in document["entries"] if e["lab"] == lab.name]
         if not earlier or _without_times(earlier[-1]) != _without_times(entry):
             document["entries"].append(entry)

@@ -84,11 +84,8 @@ class Rounds:
         built = Built(self._built("after", engine, progress, cancelled), self._previous)
         self._previous = built.build
         yield built
-        note = record.add_measured(self._lab, self._lab.dockerfile, text, built.build)
         report = check_lab(engine, self._lab, built.build)
-        note = (
-            record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report) or note
-        )
+        note = record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report)
         yield Checked(report, note)
         if self._before is None:
             unseen = BuildProgress("Building before")
