@@ -112,15 +112,17 @@ def compare(options: Namespace) -> Outcome:
             mend="Name a lab, or build the folder twice with --file.",
         )
     _refuse_other_plots(options.plot)
-    before_file = subject.lab.before_dockerfile
-    before = _build(_Subject(subject.name, subject.context, before_file), "before", options)
+    before_file, text = subject.lab.before_dockerfile, record.text_of(subject.dockerfile)
+    as_before = _Subject(subject.name, subject.context, before_file, subject.lab)
+    before = _build(as_before, "before", options)
     after = _build(subject, "after", options)
+    works = record.read().works(subject.name, text)
     if options.plot is not None:
         from multistage import plots
 
-        _save_plot(options.plot, plots.compare(subject.lab.title, before, after))
+        _save_plot(options.plot, plots.compare(subject.lab.title, before, after, works=works))
     if not options.json:
-        terminal.compare(subject.lab.title, before, after)
+        terminal.compare(subject.lab.title, before, after, works=works)
     ratio = after.unpacked_size / before.unpacked_size if before.unpacked_size else 0.0
     return Outcome(
         {
@@ -135,6 +137,7 @@ def compare(options: Namespace) -> Outcome:
 def check(options: Namespace) -> Outcome:
     """Run the lab's checks on the learner's image."""
     from multistage.checks import check_lab, does_not_build
+    from multistage.next_step import next_step
 
     subject = _subject(options.lab, options.file)
     if subject.lab is None:
@@ -142,16 +145,19 @@ def check(options: Namespace) -> Outcome:
     text, built = record.text_of(subject.dockerfile), None
     try:
         built = _build(subject, "after", options)
+        engine = engines.choose(options.engine)
         with terminal.progress(f"Checking {subject.name}") as progress:
             report = check_lab(
-                engines.choose(options.engine), subject.lab, built, subject.dockerfile,
+                engine, subject.lab, built, subject.dockerfile,
                 report=progress.report, announce=progress.announce,
             )  # fmt: skip
+            record.add_before(engine, subject.lab, subject.dockerfile, progress.announce)
     except LearnerError as error:
         report = does_not_build(subject.lab, error)
+    note = record.add_checked(subject.lab, subject.dockerfile, text, built, report)
     if not options.json:
-        terminal.check(report, options.hints)
-    terminal.note(record.add_checked(subject.lab, subject.dockerfile, text, built, report))
+        terminal.check(report, options.hints, next_step(subject.lab, report))
+    terminal.note(note)
     return Outcome(report.to_json(), 0 if report.passed else 1)
 
 

@@ -137,7 +137,8 @@ class Lab:
         from multistage import plots
 
         before, after = self._measured_before(), self._measured_after()
-        return drawn(plots.compare(self.folder.title, before, after))
+        works = record.read().works(self.folder.name, record.text_of(self.folder.dockerfile))
+        return drawn(plots.compare(self.folder.title, before, after, works=works))
 
     def check(self, hints: int = 1) -> Shown:
         """Run the lab's checks, and return the checklist.
@@ -156,6 +157,7 @@ class Lab:
                     self.engine, self.folder, built,
                     report=panel.report, announce=panel.announce,
                 )  # fmt: skip
+                record.add_before(self.engine, self.folder, self.folder.dockerfile, panel.announce)
         except LearnerError as error:
             report = does_not_build(self.folder, error)
         note = record.add_checked(self.folder, self.folder.dockerfile, text, built, report)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from multistage import engines, labs, record, terminal
 from multistage.commands import Outcome
 from multistage.errors import LearnerError
-from multistage.recorded import Checked, Measured
+from multistage.recorded import Checked, Measured, Record
 from multistage.units import megabytes
 
 _INTERRUPTED = 130
@@ -20,9 +21,9 @@ def list_labs(options: Namespace) -> Outcome:
     """List the labs and how far the learner is with each."""
     progress = record.read()
     rows = [(lab, progress.latest_passed(lab.name)) for lab in labs.labs()]
-    states = [(lab, _state(lab, passed)) for lab, passed in rows]
+    states = [(lab, _state(lab, progress)) for lab, _ in rows]
     if not options.json:
-        terminal.labs(states)
+        terminal.labs([(lab, state.short or state.text) for lab, state in states])
     terminal.note(progress.note)
     return Outcome(
         {
@@ -33,8 +34,8 @@ def list_labs(options: Namespace) -> Outcome:
                     "summary": lab.summary,
                     "minutes": lab.minutes,
                     "video": lab.video,
-                    "state": state,
-                    "passed": None if passed is None else _passed(passed),
+                    "state": state.text,
+                    "passed": None if passed is None else _passed(passed, progress),
                 }
                 for (lab, state), (_, passed) in zip(states, rows, strict=True)
             ]
@@ -42,14 +43,41 @@ def list_labs(options: Namespace) -> Outcome:
     )
 
 
-def _state(lab: labs.LabFolder, passed: Checked | None) -> str:
-    now = _state_of_file(lab)
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a learner is with a lab; ``short`` for a table, where that is not the same."""
+
+    text: str
+    short: str = ""
+
+
+def _state(lab: labs.LabFolder, progress: Record) -> _State:
+    """Say what is on record of the Dockerfile as it is now, and of an earlier one."""
+    passed = progress.latest_passed(lab.name)
     if passed is None:
-        return now
-    sizes = [megabytes(m.unpacked_size) for m in (passed.before, passed.after) if m is not None]
-    state = f"passed on {passed.day}: {' → '.join(sizes)} unpacked"
-    changed = record.text_of(lab.dockerfile) != passed.dockerfile
-    return f"{state}; changed since: {now}" if changed else state
+        return _State(_state_of_file(lab))
+    latest = progress.latest_of(lab.name, record.text_of(lab.dockerfile))
+    if latest is not None and latest.passed:
+        images = (progress.before(latest), latest.after)
+        sizes = [megabytes(m.unpacked_size) for m in images if m is not None]
+        return _State(f"passed on {latest.day}: {' → '.join(sizes)} unpacked")
+    if latest is not None:
+        return _State(
+            f"passed on {passed.day}; the Dockerfile as it is now failed on {latest.day}",
+            "passed before; fails now",
+        )
+    now = _state_of_file(lab)
+    if now == "converted":
+        return _State(
+            f"passed on {passed.day}; the Dockerfile has changed since, check it again",
+            f"passed on {passed.day}; changed since, check it again",
+        )
+    if now == "not started":
+        return _State(f"passed on {passed.day}; the starter's Dockerfile is back")
+    return _State(
+        f"passed on {passed.day}; the Dockerfile has changed since: {now}",
+        f"passed on {passed.day}; now {now}",
+    )
 
 
 def _state_of_file(lab: labs.LabFolder) -> str:
@@ -62,8 +90,8 @@ def _state_of_file(lab: labs.LabFolder) -> str:
         return f"cannot be read: {error.what}"
 
 
-def _passed(run: Checked) -> dict[str, Any]:
-    return {"when": run.when, "before": _sizes(run.before), "after": _sizes(run.after)}
+def _passed(run: Checked, progress: Record) -> dict[str, Any]:
+    return {"when": run.when, "before": _sizes(progress.before(run)), "after": _sizes(run.after)}
 
 
 def _sizes(measured: Measured | None) -> dict[str, int] | None:

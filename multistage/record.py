@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multistage import labs
-from multistage.builds import Build
+from multistage.builds import Announce, Build, build
+from multistage.engines import Engine
 from multistage.files import free_name, locked, replace
 from multistage.labs import LabFolder
-from multistage.recorded import Damaged, Record, empty, measure, measured_json, parsed
+from multistage.recorded import Damaged, Record, Sizes, empty, measure, measured_json, parsed
 
 if TYPE_CHECKING:
     from multistage.checks import CheckReport
@@ -76,6 +77,24 @@ def add_measured(lab: LabFolder, dockerfile: Path, text: str, build: Build) -> s
     return _change(change, tell_faults=False)
 
 
+def add_before(engine: Engine, lab: LabFolder, dockerfile: Path, announce: Announce) -> None:
+    """Measure the before image of the learner's own Dockerfile, and keep its sizes.
+
+    Where sizes by this engine are on record, nothing is done.
+
+    Raises:
+        CourseError: see :func:`multistage.builds.build`.
+    """
+    if not _same(lab.dockerfile, dockerfile):
+        return
+    known = read().measured.get(lab.name, Sizes()).before
+    if known is not None and known.engine == engine.name:
+        return
+    file = lab.before_dockerfile
+    before = build(engine, lab.app, tag=lab.tag("before"), dockerfile=file, announce=announce)
+    add_measured(lab, file, text_of(file), before)
+
+
 def add_checked(
     lab: LabFolder, dockerfile: Path, text: str, build: Build | None, report: CheckReport
 ) -> str:
@@ -98,7 +117,10 @@ def add_checked(
     }
 
     def change(document: dict[str, Any]) -> None:
-        entry["before"] = document["measured"].get(lab.name, {}).get("before")
+        sizes = document["measured"].setdefault(lab.name, {})
+        entry["before"] = sizes.get("before")
+        if build is not None:
+            sizes |= {"after": entry["after"], "dockerfile": entry["dockerfile"]}
         earlier = [e for e in document["entries"] if e["lab"] == lab.name]
         if not earlier or _without_times(earlier[-1]) != _without_times(entry):
             document["entries"].append(entry)

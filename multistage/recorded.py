@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from multistage.builds import Build, BuiltLayer, BuiltStage
+from multistage.finding import works
 from multistage.text import plain
 
 SCHEMA = 1
@@ -103,6 +104,20 @@ class Record:
     def latest(self, lab: str) -> Checked | None:
         """Return the last run of a lab's checks."""
         return next((e for e in reversed(self.entries) if e.lab == lab), None)
+
+    def latest_of(self, lab: str, dockerfile: str) -> Checked | None:
+        """Return the last run of a lab's checks on a Dockerfile with this text."""
+        runs = (e for e in reversed(self.entries) if e.lab == lab and e.dockerfile == dockerfile)
+        return next(runs, None)
+
+    def works(self, lab: str, dockerfile: str) -> bool:
+        """Return whether this Dockerfile's container does its work, as far as is on record."""
+        run = self.latest_of(lab, dockerfile)
+        return run is None or works(run.checks)
+
+    def before(self, run: Checked) -> Measured | None:
+        """Return the before image of a run; where none was measured yet then, the last one."""
+        return run.before or self.measured.get(run.lab, Sizes()).before
 
     def latest_passed(self, lab: str) -> Checked | None:
         """Return the last run in which all required checks passed."""

@@ -18,11 +18,12 @@ from multistage import plots
 from multistage.dockerfile import parse
 from multistage.errors import LearnerError, UsageError
 from multistage.files import replace
+from multistage.finding import works
 from multistage.labs import LabFolder
 from multistage.recorded import Checked, CheckLine, Measured, Record, measured_json
 from multistage.takeaways import Converted, named_sources, tick
 from multistage.text import plain
-from multistage.units import megabytes
+from multistage.units import local_time, megabytes
 
 NAME = "multistage-report.html"
 _MARK = '<meta name="generator" content="multistage report">'
@@ -95,7 +96,7 @@ def _lab_report(name: str, title: str, record: Record) -> LabReport:
         state = "passed" if shown.passed else "not passed"
         return LabReport(
             name, title, state, shown.when, _later(shown, latest), shown.checks,
-            shown.before, shown.after, shown.dockerfile,
+            record.before(shown), shown.after, shown.dockerfile,
         )  # fmt: skip
     sizes = record.measured.get(name)
     if sizes is None:
@@ -116,10 +117,10 @@ def _converted(lab: LabReport) -> Converted:
     except LearnerError:
         return Converted(lab.title, 0)
     ratio = None
-    if lab.before is not None and lab.after is not None and lab.before.unpacked_size:
+    if lab.before and lab.after and lab.before.unpacked_size and works(lab.checks):
         ratio = lab.after.unpacked_size / lab.before.unpacked_size
-    works = lab.state == "passed"
-    return Converted(lab.title, len(model.stages), named_sources(model), ratio, works)
+    passed = lab.state == "passed"
+    return Converted(lab.title, len(model.stages), named_sources(model), ratio, passed)
 
 
 def to_html(report: Report) -> str:
@@ -129,7 +130,7 @@ def to_html(report: Report) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
-    environment.filters.update(megabytes=megabytes, drawn=_drawn)
+    environment.filters.update(megabytes=megabytes, drawn=_drawn, local_time=local_time)
     template = environment.from_string(_resource("report.html.jinja"))
     return template.render(report=report, style=style, style_digest=digest, mark=_MARK) + "\n"
 
@@ -157,7 +158,9 @@ def _drawn(lab: LabReport) -> tuple[str, str] | None:
     buffer = io.BytesIO()
     # The same figure gives the same file, and a dollar in a name starts no formula.
     with rc_context({"svg.hashsalt": "multistage", "text.parse_math": False}):
-        picture = plots.compare(plain(lab.title), lab.before.to_build(), lab.after.to_build())
+        picture = plots.compare(
+            plain(lab.title), lab.before.to_build(), lab.after.to_build(), works=works(lab.checks)
+        )
         picture.figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f"data:image/svg+xml;base64,{data}", picture.text

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from multistage import labs
+from multistage import labs, record
 from multistage.builds import Announce, Build, build, read_dockerfile
 from multistage.checks import check_lab
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose
 from multistage.errors import LearnerError
+from multistage.finding import works
 from multistage.panels import build_panel
 from multistage.shown import Shown
 from multistage.units import times_smaller
@@ -25,7 +27,8 @@ class Converted:
         title: the lab's title.
         stages: how many stages it has.
         names: the stages that it copies from by name.
-        ratio: the after image's unpacked size over the before image's; ``None`` if not built.
+        ratio: the after image's unpacked size over the before image's; ``None`` if it was not
+            built, or does not work.
         works: whether all required checks pass.
         problem: why it could not be built, empty where it could.
     """
@@ -93,15 +96,23 @@ def _look_at(engine: Engine, lab: labs.LabFolder, announce: Announce) -> Convert
         model = read_dockerfile(lab.dockerfile, lab.app)
         if not model.is_multistage:
             return Converted(lab.title, len(model.stages))
-        before, after = (
-            build(engine, lab.app, tag=lab.tag(which), dockerfile=file, announce=announce)
-            for which, file in (("before", lab.before_dockerfile), ("after", lab.dockerfile))
-        )
-        works = check_lab(engine, lab, after).passed
+        before = _built(engine, lab, "before", lab.before_dockerfile, announce)
+        after = _built(engine, lab, "after", lab.dockerfile, announce)
+        report = check_lab(engine, lab, after)
     except LearnerError as error:
         return Converted(lab.title, 0, problem=f"{error.what} {error.mend}".strip())
     names = named_sources(model)
-    return Converted(lab.title, len(model.stages), names, _ratio(before, after), works)
+    ratio = _ratio(before, after) if works(report.checks) else None
+    return Converted(lab.title, len(model.stages), names, ratio, report.passed)
+
+
+def _built(
+    engine: Engine, lab: labs.LabFolder, which: str, dockerfile: Path, announce: Announce
+) -> Build:
+    text = record.text_of(dockerfile)
+    built = build(engine, lab.app, tag=lab.tag(which), dockerfile=dockerfile, announce=announce)
+    record.add_measured(lab, dockerfile, text, built)
+    return built
 
 
 def _ratio(before: Build, after: Build) -> float | None:

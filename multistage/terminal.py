@@ -19,11 +19,12 @@ from multistage.checks import CheckReport
 from multistage.dockerfile import Dockerfile
 from multistage.engines import EngineState
 from multistage.engines.events import Event
+from multistage.finding import finding
 from multistage.images import Folder, ImageArchive, Layer
 from multistage.labs import LabFolder
 from multistage.progress import MARKS, BuildProgress
 from multistage.text import plain
-from multistage.units import megabytes, seconds, times_smaller
+from multistage.units import megabytes, seconds
 
 if TYPE_CHECKING:
     from multistage.engines.daemonless.prune import Leftover
@@ -188,17 +189,12 @@ def build(built: Build) -> None:
     skipped = [stage.name for stage in built.stages if not stage.built]
     if skipped:
         _out.print(f"Skipped stages: {', '.join(skipped)}")
-    _out.print(f"[dim]{escape(built.builder)}{_stand_in_note([built])}[/]", soft_wrap=True)
+    _out.print(f"[dim]{escape(built.builder)}{stand_in_note([built])}[/]", soft_wrap=True)
 
 
-def compare(title: str, before: Build, after: Build) -> None:
-    """Show before and after as a table with bars."""
-    finding = (
-        times_smaller(before.unpacked_size, after.unpacked_size)
-        if after.is_multistage
-        else "not converted yet"
-    )
-    _out.print(f"[bold]{escape(title)}: {finding}[/]")
+def compare(title: str, before: Build, after: Build, *, works: bool = True) -> None:
+    """Show before and after as a table with bars; ``works``: whether the after container does."""
+    _out.print(f"[bold]{escape(title)}: {finding(before, after, works=works)}[/]")
     table = Table("", "", "unpacked", "compressed", box=None, pad_edge=False)
     widest = max(before.unpacked_size, after.unpacked_size, 1)
     for name, image in (("before", before), ("after", after)):
@@ -207,7 +203,7 @@ def compare(title: str, before: Build, after: Build) -> None:
     _out.print(table)
     legend = "  ".join(f"[{colour}]█[/] {kind}" for kind, colour in COLOURS.items())
     _out.print(legend)
-    note = f"{after.builder}{_stand_in_note([before, after])}, {after.date}"
+    note = f"{after.builder}{stand_in_note([before, after])}, {after.date}"
     _out.print(f"[dim]{escape(note)}[/]", soft_wrap=True)
 
 
@@ -219,17 +215,20 @@ def _bar(image: Build, widest: int) -> Text:
     return bar
 
 
-def _stand_in_note(builds: Sequence[Build]) -> str:
+def stand_in_note(builds: Sequence[Build]) -> str:
+    """Return the stand-in bases that images rest on, to be said behind other words."""
     names = dict.fromkeys(name for build in builds for name in build.stand_ins)
     return f", stand-ins for {', '.join(names)}" if names else ""
 
 
-def check(report: CheckReport, hints: int) -> None:
+def check(report: CheckReport, hints: int, next_step: str = "") -> None:
     """Show the checklist, with as many hints as asked for under each check that failed."""
     for line in report.lines(hints):
         _out.print(escape(line), style=_CHECK_STYLES.get(line[0], ""), soft_wrap=True)
     if report.has_more(hints):
         _out.print(f"More hints: multistage check {report.lab} --hints {hints + 1}")
+    if next_step:
+        _out.print(escape(next_step), soft_wrap=True)
 
 
 def inspect(

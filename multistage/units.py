@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 _THREE_DIGITS = 99.95  # from here on a number of three digits has no decimals
 _FACTORS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 _NEXT_UNIT = 999.5
@@ -33,6 +35,19 @@ def times_smaller(before: int, after: int) -> str:
 
 def _three_digits(value: float) -> str:
     return f"{value:.3g}" if value < _THREE_DIGITS else f"{value:.0f}"
+
+
+def local_time(when: str) -> str:
+    """Return a time as this machine's clock has it: ``2026-01-31 10:00 (UTC+01:00)``.
+
+    ``when``: ISO 8601; what is none, or lies outside of the calendar, is returned as it is.
+    """
+    try:
+        local = datetime.fromisoformat(when).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return when
+    offset = local.strftime("%z")  # +0100
+    return f"{local:%Y-%m-%d %H:%M} (UTC{offset[:3]}:{offset[3:5]})"
 
 
 def seconds(value: float) -> str:

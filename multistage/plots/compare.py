@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from multistage.builds import Build
+from multistage.finding import finding
 from multistage.plots.style import (
     COLOURS,
     INK,
@@ -18,7 +19,7 @@ from multistage.plots.style import (
     quiet,
     titled,
 )
-from multistage.units import megabytes, times_smaller
+from multistage.units import megabytes
 
 _NARROWEST_WITH_LABEL = 0.09  # a share of the axis' width
 _SHORT_BAR = 0.35  # a share of the axis' width; beside a shorter bar its parts are written out
@@ -26,34 +27,35 @@ _TOTAL_CHARACTER = 7.5  # points that a character of a total takes
 _LEAST_CONFIG = 0.005  # config is drawn where it is more than this share of an image
 
 
-def compare(title: str, before: Build, after: Build) -> Picture:
-    """Return before and after as bars stacked by kind, unpacked above and compressed below."""
+def compare(title: str, before: Build, after: Build, *, works: bool = True) -> Picture:
+    """Return before and after as bars stacked by kind, unpacked above and compressed below.
+
+    ``works``: whether the after image's container does what is required.
+    """
     figure = new_figure(4.6)
     upper, lower = figure.subplots(2, 1)
     _bars(upper, "unpacked", before, after, compressed=False)
     _bars(lower, "compressed", before, after, compressed=True)
-    titled(figure, compare_title(title, before, after))
+    titled(figure, compare_title(title, before, after, works=works))
     upper.legend(
         loc="lower left", bbox_to_anchor=(-0.01, 0.98), ncols=4, frameon=False,
         labelcolor=INK, fontsize=10, handlelength=1, columnspacing=1.2,
     )  # fmt: skip
     noted(figure, (before, after))
-    return Picture(figure, compare_alt_text(title, before, after))
+    return Picture(figure, compare_alt_text(title, before, after, works=works))
 
 
-def compare_title(title: str, before: Build, after: Build) -> str:
+def compare_title(title: str, before: Build, after: Build, *, works: bool = True) -> str:
     """Return the finding: how many times smaller the after image is."""
-    if not after.is_multistage:
-        return f"{title}: not converted yet"
-    if not after.unpacked_size:
+    if after.is_multistage and not after.unpacked_size:
         return f"{title}: the after image is empty"
-    finding = times_smaller(before.unpacked_size, after.unpacked_size)
-    return f"{title}: {finding}, unpacked"
+    unit = ", unpacked" if after.is_multistage and works else ""
+    return f"{title}: {finding(before, after, works=works)}{unit}"
 
 
-def compare_alt_text(title: str, before: Build, after: Build) -> str:
+def compare_alt_text(title: str, before: Build, after: Build, *, works: bool = True) -> str:
     """Return what the figure shows, in words."""
-    parts = [compare_title(title, before, after) + "."]
+    parts = [compare_title(title, before, after, works=works) + "."]
     for name, image in (("Before", before), ("After", after)):
         kinds = image.sizes_by_kind()
         shares = ", ".join(f"{kind} {megabytes(kinds[kind])}" for kind in kinds if kinds[kind])

@@ -8,6 +8,7 @@ from multistage.builds import Build
 from multistage.checks import CheckReport
 from multistage.dockerfile import Dockerfile
 from multistage.errors import CourseError
+from multistage.finding import finding
 from multistage.progress import BuildProgress
 from multistage.units import megabytes
 
@@ -91,18 +92,28 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The lab's checks ran."""
+    """The lab's checks ran. ``note`` is on the learner's record, empty where all went well."""
 
     report: CheckReport
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Before and after. ``change`` is what the save did to the size, in words."""
+    """Before and after. ``change`` is what the save did to the size, in words.
+
+    ``works``: whether the container does what is required.
+    """
 
     before: Build
     after: Build
     change: str
+    works: bool = True
+
+    @property
+    def finding(self) -> str:
+        """How many times smaller after is, where it works."""
+        return finding(self.before, self.after, works=self.works)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from multistage.builds import Build
 from multistage.checks import CheckReport, CheckResult
 from multistage.errors import CourseError
 from multistage.labs import LabFolder
+from multistage.next_step import next_step
 from multistage.panels import escaped, panel_html, stages_html
 from multistage.progress import BuildProgress
 from multistage.terminal import COLOURS
-from multistage.units import megabytes, times_smaller
+from multistage.units import megabytes
+from multistage.watch import lines
 from multistage.watch.feedback import (
     Building,
     Built,
@@ -26,7 +28,7 @@ from multistage.watch.feedback import (
     Save,
 )
 
-_SECTIONS = ("status", "faults", "graph", "lint", "built", "checks", "comparison")
+_SECTIONS = ("status", "next", "faults", "graph", "lint", "built", "checks", "comparison")
 STYLE = """<style>
 .multistage-watch ul { list-style: none; margin: 4px 0; padding: 0; }
 .multistage-bar { display: flex; height: 16px; margin: 2px 0 6px; }
@@ -68,7 +70,7 @@ class WatchHtml:
                 change = f", {feedback.change}" if feedback.change else ""
                 self._sections["built"] = f"<div>✓ {escaped(f'{feedback.build}{change}')}</div>"
             case Checked():
-                self._checked(feedback.report)
+                self._checked(feedback)
             case Compared():
                 self._comparison = comparison(self._lab.title, feedback)
                 self._sections["comparison"] = self._comparison
@@ -109,20 +111,39 @@ class WatchHtml:
             for fault in model.faults
         )
 
-    def _checked(self, report: CheckReport) -> None:
+    def _checked(self, checked: Checked) -> None:
+        report = checked.report
         mark, colour = ("✓", "green") if report.passed else ("✗", "red")
-        self._status(f"{mark} {report.summary}", colour)
-        wrong = [check for check in report.checks if not check.passed]
-        items = "".join(f"<li>{_unpassed(check)}</li>" for check in wrong)
-        right = _list(
-            f"✓ {check.title}. {check.message}" for check in report.checks if check.passed
+        self._status(f"{mark} {lines.counts(report)}", colour)
+        if said := next_step(self._lab, report, in_notebook=True):
+            self._sections["next"] = f"<div>{escaped(said)}</div>"
+        self._sections["checks"] = checks_html(report) + _list(
+            [checked.note] if checked.note else []
         )
-        folded = f"<details><summary>What is right</summary>{right}</details>" if right else ""
-        self._sections["checks"] = (f"<ul>{items}</ul>" if items else "") + folded
 
     def _failed(self, error: CourseError) -> None:
         self._status(f"✗ {error.what.splitlines()[0]}", "red")
         self._sections["faults"] = f"<pre>{escaped(str(error))}</pre>"
+
+
+def checks_html(report: CheckReport) -> str:
+    """Return what is to be done in sight, and the rest folded away.
+
+    A stretch is to be done once all that is required passed.
+    """
+    failed = [check for check in report.checks if check.required and not check.passed]
+    stretch = [check for check in report.checks if not (check.required or check.passed)]
+    shown, later = (failed, stretch) if failed else (stretch, [])
+    passed = [f"✓ {check.title}. {check.message}" for check in report.checks if check.passed]
+    return (
+        _items(map(_unpassed, shown))
+        + _folded(f"Stretch, for later: {len(later)}", _items(map(_unpassed, later)))
+        + _folded(f"Passed: {len(passed)}", _list(passed))
+    )
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>" if content else ""
 
 
 def _unpassed(check: CheckResult) -> str:
@@ -132,20 +153,18 @@ def _unpassed(check: CheckResult) -> str:
     for hint in reversed(check.hints[1:]):
         hints = f"<details><summary>Another hint</summary>{escaped(hint)}{hints}</details>"
     first = f"<div>Hint: {escaped(check.hint)}</div>" if check.hint else ""
-    return f"{escaped(f'{mark} {check.title}. {check.message}')}{first}{hints}"
+    stretch = "" if check.required else " (a stretch)"
+    return f"{escaped(f'{mark} {check.title}{stretch}. {check.message}')}{first}{hints}"
 
 
 def _lint(lint: Lint) -> str:
-    lines = [f"! Line {r.line}: {r.text} ({lint.linter} {r.rule})" for r in lint.remarks]
-    return _list(lines + [lint.note] * bool(lint.note))
+    remarks = [f"! Line {r.line}: {r.text} ({lint.linter} {r.rule})" for r in lint.remarks]
+    return _list(remarks + [lint.note] * bool(lint.note))
 
 
 def comparison(title: str, compared: Compared) -> str:
     """Return before and after as two bars, with their sizes in words."""
     before, after = compared.before, compared.after
-    finding = "not converted yet"
-    if after.is_multistage:
-        finding = times_smaller(before.unpacked_size, after.unpacked_size)
     change = f" ({compared.change})" if compared.change else ""
     widest = max(before.unpacked_size, after.unpacked_size, 1)
     bars = "".join(_bar(name, build, widest) for name, build in
@@ -154,7 +173,7 @@ def comparison(title: str, compared: Compared) -> str:
         f'<span style="color: {colour}" aria-hidden="true">■</span> {kind}'
         for kind, colour in COLOURS.items()
     )
-    head = f"<div><b>{escaped(f'{title}: {finding}')}</b>{escaped(change)}</div>"
+    head = f"<div><b>{escaped(f'{title}: {compared.finding}')}</b>{escaped(change)}</div>"
     return f"{head}{bars}<div>{legend}</div><div>{escaped(after.measured_on)}</div>"
 
 
@@ -172,6 +191,10 @@ def _bar(name: str, build: Build, widest: int) -> str:
     return f'<div>{name}: {sizes}, {packed}</div><div class="multistage-bar">{parts}</div>'
 
 
-def _list(lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{escaped(line)}</li>" for line in lines)
+def _list(texts: Iterable[str]) -> str:
+    return _items(map(escaped, texts))
+
+
+def _items(parts: Iterable[str]) -> str:
+    items = "".join(f"<li>{part}</li>" for part in parts)
     return f"<ul>{items}</ul>" if items else ""

@@ -35,6 +35,9 @@ class Watch:
         self._saves, self._rounds, self._show, self._ended = saves, rounds, show, ended
         self._lock = threading.RLock()
         self._stop = threading.Event()
+        # Not the thread's own word: before Python 3.13, Ctrl+C in a join makes it look ended.
+        self._over = threading.Event()
+        self._over.set()
         self._error: BaseException | None = None
         self._current = Cancellation()
         self._is_done = True  # whether the round that spoke last has said all
@@ -45,19 +48,20 @@ class Watch:
 
     def start(self) -> Watch:
         """Begin, and return at once."""
+        self._over.clear()
         self._thread.start()
         return self
 
     @property
     def running(self) -> bool:
         """Whether it watches."""
-        return self._thread.is_alive()
+        return not self._over.is_set()
 
     def stop(self) -> None:
         """End it, and wait until nothing of it is left running."""
         self.ask_to_stop()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._wait()
 
     def ask_to_stop(self) -> None:
         """End it, without waiting for that."""
@@ -70,10 +74,15 @@ class Watch:
         Raises:
             Exception: what ended it, other than a stop.
         """
-        while self._thread.is_alive():
-            self._thread.join(_PAUSE)
+        self._wait()
         if self._error is not None:
             raise self._error
+
+    def _wait(self) -> None:
+        while self.running:
+            self._over.wait(_PAUSE)
+        if self._thread.ident is not None:
+            self._thread.join()  # which has only to return
 
     def _follow(self) -> None:
         try:
@@ -87,7 +96,10 @@ class Watch:
                 self._current.cancel()
             for thread in self._round_threads:
                 thread.join()
-            self._ended(self._error)
+            try:
+                self._ended(self._error)
+            finally:
+                self._over.set()
 
     def _begin(self, save: Save) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from multistage.dockerfile import Dockerfile, DockerfileError
 from multistage.engines import Cancellation, Engine
 from multistage.engines.cancelling import cancellable
 from multistage.errors import BuildCancelledError, CourseError, LearnerError, UsageError
+from multistage.finding import works
 from multistage.labs import LabFolder
 from multistage.progress import BuildProgress
 from multistage.watch.feedback import (
@@ -84,12 +85,14 @@ class Rounds:
         self._previous = built.build
         yield built
         report = check_lab(engine, self._lab, built.build)
-        record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report)
-        yield Checked(report)
+        note = record.add_checked(self._lab, self._lab.dockerfile, text, built.build, report)
+        yield Checked(report, note)
         if self._before is None:
             unseen = BuildProgress("Building before")
-            self._before = self._built("before", engine, unseen, cancelled)
-        yield Compared(self._before, built.build, built.change)
+            before = self._built("before", engine, unseen, cancelled)
+            record.add_measured(self._lab, self._lab.before_dockerfile, "", before)
+            self._before = before
+        yield Compared(self._before, built.build, built.change, works(report.checks))
 
     def _built(
         self, which: str, engine: Engine, progress: BuildProgress, cancelled: Cancellation

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.live import Live
 
 from multistage import engines, labs, terminal
+from multistage.next_step import next_step
+from multistage.units import megabytes, seconds
+from multistage.watch import lines
 from multistage.watch.feedback import (
     Building,
     Built,
@@ -56,10 +59,19 @@ def watch(options: Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         pass  # this is how a learner ends it
     finally:
-        watching.stop()
+        end(watching)
         if view is not None:
             view.close()
     return found.document
+
+
+def end(watching: Watch) -> None:
+    """End a watch and wait until nothing of it is left running, also while Ctrl+C is pressed."""
+    while True:
+        try:
+            return watching.stop()
+        except KeyboardInterrupt:
+            continue
 
 
 class _Found:
@@ -81,11 +93,18 @@ class _Found:
 
 
 class TerminalView:
-    """Prints feedback. While a build runs, its steps are drawn below, where that is possible."""
+    """Prints feedback. While a build runs, its steps are drawn below, where that is possible.
+
+    A save takes some 15 lines at the most: one is to see what it did without scrolling.
+    """
 
     def __init__(self, lab: labs.LabFolder, console: Console | None = None) -> None:
         self._lab, self._out = lab, console or terminal.console()
         self._live: Live | None = None
+        self._is_first = True
+        self._said: dict[str, Lint] = {}  # by linter, at the save before
+        self._passed: int | None = None  # of the required checks, at the save before
+        self._next = ""
 
     def show(self, feedback: Feedback) -> None:
         """Print one feedback."""
@@ -96,25 +115,28 @@ class TerminalView:
             case Model():
                 self._model(feedback)
             case Graph():
-                needed = {stage.index for stage in feedback.dockerfile.needed()}
-                terminal.graph(feedback.dockerfile, needed)
+                self._graph(feedback)
             case Lint():
                 self._lint(feedback)
             case Building():
                 self._begin_drawing(feedback)
             case Built():
-                change = f", {feedback.change}" if feedback.change else ""
-                self._line(f"[green]✓[/] {terminal.escape(str(feedback.build))}{change}")
+                size = megabytes(feedback.build.unpacked_size)
+                self._line(f"[green]✓[/] Built in {seconds(feedback.build.seconds)}: {size}")
             case Checked():
-                terminal.check(feedback.report, hints=1)
+                self._checked(feedback)
             case Compared():
-                terminal.compare(self._lab.title, feedback.before, feedback.after)
+                bases = terminal.stand_in_note((feedback.before, feedback.after))
+                self._line(f"{lines.sizes(feedback)}[dim]{terminal.escape(bases)}[/]")
             case Cancelled():
                 self._line("[yellow]■[/] Saved again: this build is cancelled.")
             case Failed():
-                self._line(f"[red]✗[/] {terminal.escape(str(feedback.error))}")
+                first, *rest = lines.error(str(feedback.error)) or [""]
+                self._line(f"[red]✗[/] {terminal.escape(first)}")
+                for line in rest:
+                    self._line(terminal.escape(line))
             case Waiting():
-                self._line("[dim]Waiting for the next save. Ctrl+C ends the watch.[/]")
+                self._wait()
 
     def close(self) -> None:
         """Say that the watch has ended."""
@@ -123,28 +145,60 @@ class TerminalView:
 
     def _save(self, save: Save) -> None:
         what = f"saved: {', '.join(save.names)}" if save.names else f"watching {self._lab.app}"
+        self._next = ""
         self._out.rule(terminal.escape(f"{time.strftime('%H:%M:%S')} {what}"), align="left")
 
     def _model(self, model: Model) -> None:
         for fault in model.faults:
             line = f"line {fault.line}: " if fault.line else ""
-            self._line(f"[red]✗[/] {terminal.escape(f'{line}{fault.what}')}")
-            if fault.mend:
-                self._line(f"    {terminal.escape(fault.mend)}")
-        if model.dockerfile is not None and not model.faults:
-            count = len(model.dockerfile.stages)
-            self._line(f"[green]✓[/] The Dockerfile has {count} stage{'s' * (count != 1)}.")
+            text = lines.short(f"{line}{fault.what} {fault.mend}")
+            self._line(f"[red]✗[/] {terminal.escape(text)}")
+
+    def _graph(self, graph: Graph) -> None:
+        model = graph.dockerfile
+        count = len(model.stages)
+        has = f"{count} stage{'s' * (count != 1)}"
+        if self._is_first:
+            self._line(f"The Dockerfile has {has}.")
+            terminal.graph(model, {stage.index for stage in model.needed()})
+        else:
+            self._line(terminal.escape(f"{has}: {lines.graph(model)}"))
 
     def _lint(self, lint: Lint) -> None:
-        for remark in lint.remarks:
-            text = f"line {remark.line}: {remark.text} ({lint.linter} {remark.rule})"
+        earlier = self._said.get(lint.linter, Lint(lint.linter))
+        for text in lines.remarks(lint, earlier.remarks):
             self._line(f"[yellow]![/] {terminal.escape(text)}")
-        if lint.note:
+        if lint.note and lint.note != earlier.note:
             self._line(f"[dim]{terminal.escape(lint.note)}[/]")
+        self._said[lint.linter] = lint
+
+    def _checked(self, checked: Checked) -> None:
+        report = checked.report
+        for line in lines.failed(report):
+            self._out.print(
+                terminal.escape(line), style="red" if line[0] == "✗" else "", soft_wrap=True
+            )
+        passed = sum(check.passed for check in report.checks if check.required)
+        more = 0 if self._passed is None else passed - self._passed
+        self._passed = passed
+        mark = "[green]✓[/]" if report.passed else "[red]✗[/]"
+        change = f" {abs(more)} {'more' if more > 0 else 'fewer'} than before."
+        hints = f" More hints: multistage check {report.lab} --hints 2"
+        told = report.has_more(1) and not report.passed
+        self._line(f"{mark} {lines.counts(report)}{change * bool(more)}{hints * told}")
+        if checked.note:
+            self._line(f"[dim]{terminal.escape(checked.note)}[/]")
+        self._next = next_step(self._lab, report)
+
+    def _wait(self) -> None:
+        if self._next:
+            self._line(terminal.escape(self._next))
+        if self._is_first:
+            self._line("[dim]Waiting for the next save. Ctrl+C ends the watch.[/]")
+        self._is_first = False
 
     def _begin_drawing(self, building: Building) -> None:
         if not self._out.is_terminal:
-            self._line("Building …")
             return
         self._live = Live(
             console=self._out,

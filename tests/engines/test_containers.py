@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import io
+from typing import Any
 
 import docker
 import pytest
+from docker.api.container import ContainerApiMixin
 
 from multistage.checks import ask, wait_until_it_answers
 from multistage.engines.docker import DockerEngine
@@ -44,6 +47,23 @@ def test_a_container_is_removed_when_the_check_fails(
 ) -> None:
     with pytest.raises(KeyboardInterrupt), engine.run(BASE, 80):
         raise KeyboardInterrupt
+    assert left(client) == []
+
+
+def test_a_container_is_removed_when_ctrl_c_comes_while_it_is_made(
+    engine: DockerEngine, client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create: Any = ContainerApiMixin.create_container_from_config
+
+    def interrupted(*arguments: Any, **settings: Any) -> Any:
+        made = create(*arguments, **settings)
+        _thread.interrupt_main()
+        return made
+
+    monkeypatch.setattr(ContainerApiMixin, "create_container_from_config", interrupted)
+    for run in (lambda: engine.run(BASE, 80).__enter__(), lambda: engine.run_command(BASE, ["ls"])):
+        with pytest.raises(KeyboardInterrupt):
+            run()
     assert left(client) == []
 
 

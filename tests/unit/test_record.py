@@ -5,18 +5,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multistage import engines, labs, notebooks, record
+from multistage import engines, labs, notebooks, record, takeaways
 from multistage.checks import CheckReport, CheckResult
 from multistage.cli import main
+from multistage.engines import Cancellation
 from multistage.errors import NotPossibleHereError
 from multistage.files import locked
 from multistage.labs import LabFolder, read_lab
 from multistage.recorded import Record
+from multistage.report import gather
+from multistage.watch.feedback import Save
+from multistage.watch.rounds import Rounds
 from tests.unit.made import (
     ROOT,
     SINGLE_STAGE,
@@ -49,7 +54,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> MadeEngine:
     log = MadeContainer("", ended=1, log="no page")
     made = MadeEngine({"server": b"x" * 700}, log, before=before)
     monkeypatch.setattr(engines, "choose", lambda _name=None: made)
-    monkeypatch.setattr(notebooks, "choose", lambda _name=None: made)
+    for module in (notebooks, takeaways):
+        monkeypatch.setattr(module, "choose", lambda _name=None: made)
     return made
 
 
@@ -75,6 +81,12 @@ def state(capsys: Captured) -> dict[str, Any]:
     return found
 
 
+def table(capsys: Captured) -> str:
+    capsys.readouterr()
+    assert main(["labs"]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_a_check_is_recorded_at_the_top_of_the_checkout(
     lab: LabFolder, engine: MadeEngine, tmp_path: Path
 ) -> None:
@@ -87,6 +99,44 @@ def test_a_check_is_recorded_at_the_top_of_the_checkout(
     assert [entry[w]["unpacked_size"] for w in ("before", "after")] == [700, 700]
     assert entry["after"]["builder"] == engine.describe()
     assert "\n".join(entry["dockerfile"]) == TWO_STAGES
+
+
+def watched_once(lab: LabFolder, engine: MadeEngine) -> None:
+    list(Rounds(lab, engine).round(Save(), Cancellation()))
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        lambda *_: main(["compare", "go", "--json"]),
+        lambda *_: main(["check", "go", "--json"]),
+        lambda *_: notebooks.Lab("go").check(),
+        watched_once,
+        lambda *_: takeaways.checklist(),
+    ],
+    ids=["compare", "check", "check in a notebook", "watch", "checklist"],
+)
+def test_whatever_measures_both_images_records_both(
+    measures: Callable[[LabFolder, MadeEngine], object], lab: LabFolder, engine: MadeEngine
+) -> None:
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    measures(lab, engine)
+    sizes = record.read().measured["go"]
+    assert sizes.before is not None
+    assert sizes.after is not None
+    assert (sizes.before.stages, sizes.after.stages) == (1, 2)
+    (shown,) = gather((lab,), record.read()).labs
+    assert shown.before == sizes.before
+
+
+def test_a_check_measures_before_once_for_each_engine(lab: LabFolder, engine: MadeEngine) -> None:
+    def built(builder: MadeEngine) -> int:
+        builder.built.clear()
+        record.add_before(builder, lab, lab.dockerfile, lambda _line: None)
+        return len(builder.built)
+
+    other = dataclasses.replace(engine, name="daemonless", built=[])
+    assert [built(e) for e in (engine, engine, other, other)] == [1, 0, 1, 0]
 
 
 def test_the_notebooks_check_is_recorded_too(lab: LabFolder, engine: MadeEngine) -> None:
@@ -134,7 +184,39 @@ def test_labs_tell_how_far_the_learner_is(lab: LabFolder, capsys: Captured) -> N
     assert found["state"] == f"passed on {day}: 607 MB → 7 MB unpacked"
     assert found["passed"]["after"]["unpacked_size"] == 7_000_000
     lab.dockerfile.write_text(SINGLE_STAGE + "# mine\n", "utf-8")
-    assert state(capsys)["state"].endswith("; changed since: not converted yet")
+    said = f"passed on {day}; the Dockerfile has changed since: not converted yet"
+    assert state(capsys)["state"] == said
+    assert f"passed on {day}; now not converted yet" in table(capsys)
+
+
+def test_a_pass_is_not_said_of_what_was_changed_since(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    day = record.read().entries[-1].day
+    lab.dockerfile.write_text(TWO_STAGES + "USER 1\n", "utf-8")
+    said = f"passed on {day}; the Dockerfile has changed since, check it again"
+    assert state(capsys)["state"] == said
+    assert f"passed on {day}; changed since, check it again" in table(capsys)
+
+
+def test_after_a_reset_the_pass_and_the_starter_are_said(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    assert main(["reset", "go"]) == 0
+    day = record.read().entries[-1].day
+    assert state(capsys)["state"] == f"passed on {day}; the starter's Dockerfile is back"
+
+
+def test_a_dockerfile_that_failed_since_is_said_to_fail(lab: LabFolder, capsys: Captured) -> None:
+    add(lab)
+    add(lab, TWO_STAGES + "USER root\n", passed=False)
+    day = record.read().entries[-1].day
+    said = f"passed on {day}; the Dockerfile as it is now failed on {day}"
+    assert state(capsys)["state"] == said
+    assert "passed before; fails now" in table(capsys)
+    add(lab, TWO_STAGES, passed=False)  # the same Dockerfile: the app was changed
+    assert "passed before; fails now" in table(capsys)
+    add(lab)
+    assert "passed on" in table(capsys)
+    assert "fails now" not in table(capsys)
 
 
 def test_reset_leaves_the_record_alone(lab: LabFolder) -> None:

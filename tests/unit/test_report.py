@@ -18,6 +18,7 @@ from multistage.cli import main
 from multistage.labs import LabFolder, read_lab
 from multistage.recorded import Checked, CheckLine, Measured, Record, Sizes, measure
 from multistage.report import NAME, gather, to_html
+from multistage.units import local_time
 from tests.unit.made import SINGLE_STAGE, TWO_STAGES, made_build, write_lab
 
 BEFORE = made_build({"base": 600_000_000, "app": 7_000_000}, stages=1)
@@ -90,7 +91,7 @@ def page_of(lab: LabFolder, *entries: Checked, **sizes: Sizes) -> Page:
 def test_a_pass_is_shown_with_checks_figure_engine_bases_and_dockerfile(lab: LabFolder) -> None:
     page = page_of(lab, run())
     for shown in (
-        "Passed", "2026-01-31 10:00:00+01:00", "The image is small", "(optional)", "607 MB",
+        "Passed", local_time("2026-01-31T10:00:00+01:00"), "The image is small", "607 MB",
         AFTER.builder, "stand-ins for golang:1.27", TWO_STAGES, date.today().isoformat(),
     ):  # fmt: skip
         assert shown in page.text
@@ -119,11 +120,43 @@ def test_without_a_before_there_is_no_figure_and_how_to_get_one(lab: LabFolder) 
     assert not page.all("img")
 
 
+def test_a_before_that_was_measured_later_is_shown(lab: LabFolder) -> None:
+    page = page_of(lab, run(before=None), go=Sizes(MEASURED))
+    assert len(page.all("img")) == 1
+    assert "done: Confirmed final image is dramatically smaller" in page.text
+
+
+def test_an_image_that_does_not_work_is_not_called_smaller(lab: LabFolder) -> None:
+    ended = CheckLine("starts", "The container starts", True, False, "It ended.")
+    page = page_of(lab, replace(run(passed=False), checks=(ended,)))
+    assert (
+        "607 MB → 7 MB unpacked, but the container does not do what it should"
+        in page.all("img")[0]["alt"]
+    )
+    assert "not yet: Confirmed final image is dramatically smaller" in page.text
+    assert "times smaller." not in page.text + page.all("img")[0]["alt"]
+
+
 def test_what_passed_stays_after_a_later_failure(lab: LabFolder) -> None:
     later = run(passed=False, when="2026-02-01T10:00:00+01:00", dockerfile=SINGLE_STAGE)
     page = page_of(lab, run(), later)
     assert TWO_STAGES in page.text
-    assert "A later run, on 2026-02-01 10:00:00+01:00, did not pass" in page.text
+    when = local_time("2026-02-01T10:00:00+01:00")
+    assert f"A later run, on {when}, did not pass" in page.text
+
+
+def test_checks_have_the_marks_and_words_of_the_terminals_list(lab: LabFolder) -> None:
+    wrong = CheckLine("starts", "The container starts", True, False, "It ended.")
+    page = page_of(lab, replace(run(), checks=(*CHECKS, wrong)))
+    said = [" ".join(line.split()) for line in page.text.splitlines() if line[:1] in "✓✗○"]
+    for line in (
+        "✓ The image is small. It is 7 MB.",
+        "○ CMD is a list (a stretch). It is a string.",
+        "✗ The container starts. It ended.",
+    ):
+        assert line in said
+    signs = [a["aria-label"] for a in page.all("span") if a.get("role") == "img"]
+    assert signs == ["passed:", "not yet:", "failed:"]
 
 
 def test_a_failure_is_no_pass(lab: LabFolder) -> None:

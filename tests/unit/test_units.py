@@ -1,12 +1,13 @@
 """Bytes, ratios and seconds as people read them, at the edges where units change."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multistage.units import megabytes, seconds, times_smaller
+from multistage.units import local_time, megabytes, seconds, times_smaller
 
 FACTORS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -99,3 +100,29 @@ def test_minutes_and_seconds_add_up(value: float) -> None:
     match = re.fullmatch(r"(\d+) min ([0-5]\d) s", seconds(value))
     assert match is not None
     assert int(match[1]) * 60 + int(match[2]) == int(value)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of the process cannot be set")
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("UTC0", "2026-01-31 23:30 (UTC+00:00)"),
+        ("IST-5:30", "2026-02-01 05:00 (UTC+05:30)"),
+        ("EST5", "2026-01-31 18:30 (UTC-05:00)"),
+    ],
+)
+def test_a_time_is_said_as_the_clock_here_has_it(
+    zone: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert local_time("2026-01-31T23:30:12+00:00") == said
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("when", ["yesterday", "", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_time_of_the_calendar_is_left_as_it_is(when: str) -> None:
+    assert local_time(when) == when

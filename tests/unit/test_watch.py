@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import queue
 import threading
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from multistage.checks import CheckReport
+from multistage.checks import CheckReport, CheckResult
 from multistage.engines import BuildRequest, Cancellation, Report, ignore
 from multistage.errors import CourseError, LearnerError, NotPossibleHereError
 from multistage.labs import LabFolder, read_lab
 from multistage.watch import rounds as rounds_module
+from multistage.watch import terminal
 from multistage.watch.feedback import (
     Building,
     Built,
@@ -189,6 +191,16 @@ def test_each_round_is_compared_with_the_one_before(lab: LabFolder) -> None:
     assert "less than at the save before" in compared.change
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_comparison_knows_whether_the_container_works(
+    passed: bool, lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = CheckResult("starts", "It starts", True, passed, "Seen.")
+    monkeypatch.setattr(rounds_module, "check_lab", lambda *_: CheckReport("made", (starts,)))
+    [compared] = [one for one in one_round(lab, Engine()) if isinstance(one, Compared)]
+    assert compared.works is passed
+
+
 @dataclass
 class SlowEngine(Engine):
     """An engine whose first build takes until it is cancelled, and a moment more."""
@@ -309,6 +321,32 @@ def test_a_stop_ends_what_runs(lab: LabFolder) -> None:
     session.watch.stop()
     assert (engine.running, watch_threads(), session.watch.running) == (0, [], False)
     session.watch.stop()  # again: nothing happens
+
+
+def test_after_ctrl_c_a_stop_still_waits_for_the_end(lab: LabFolder) -> None:
+    engine = SlowEngine()
+    session = Session(lab, engine)
+    session.save()
+    assert engine.begun.wait(SECONDS)
+    threading.Timer(0.2, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        session.watch.wait()
+    assert session.watch.running
+    threading.Timer(0.3, engine.may_end.set).start()
+    session.watch.stop()
+    assert (engine.running, watch_threads(), session.watch.running) == (0, [], False)
+
+
+def test_ctrl_c_again_and_again_waits_for_the_end_too(lab: LabFolder) -> None:
+    engine = SlowEngine()
+    session = Session(lab, engine)
+    session.save()
+    assert engine.begun.wait(SECONDS)
+    for seconds in (0.2, 0.4):
+        threading.Timer(seconds, _thread.interrupt_main).start()
+    threading.Timer(0.8, engine.may_end.set).start()
+    terminal.end(session.watch)
+    assert (engine.running, watch_threads(), session.watch.running) == (0, [], False)
 
 
 def test_wrong_then_right(lab: LabFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -47,6 +48,7 @@ MODEL = parse(TWO_STAGES)
 BEFORE = made_build({"base": 700_000_000, "app": 40_000_000}, stages=1)
 AFTER = made_build({"app": 7_000_000})
 PASSED = CheckResult("builds", "The Dockerfile builds", True, True, "It does.")
+STRETCH = CheckResult("b", "It is fine", False, False, "No.", ("Try.",))
 FAILED = CheckResult("budget", "The image is small", True, False, "It is 740 MB.", ("Copy less.",))
 
 
@@ -95,7 +97,7 @@ WORDS = (
     "ine 2: Tag the version (hadolint DL3006)",
     "a note",
     "733 MB less than at the save before",
-    "The Dockerfile builds",
+    "✗ The image is small. It is 740 MB.",
     "Copy less.",
     "1 of 2 required checks passed.",
     "106 times smaller",
@@ -130,17 +132,119 @@ def test_both_views_give_one_hint_and_the_next_to_who_asks(
     assert page.count("Another hint") == 2
 
 
+def test_of_an_image_that_does_not_work_the_sizes_alone_are_said(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feedback: list[Feedback] = [Compared(BEFORE, AFTER, "", works=False)]
+    for shown in (on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)):
+        assert "the container does not do what it should yet" in shown
+        assert "740 MB" in shown
+        assert "times smaller" not in shown
+
+
 def test_a_stretch_is_told_from_what_is_required_and_the_required_come_first(
     lab: LabFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stretch = CheckResult("b", "It is fine", False, False, "No.", ("Try.",))
-    feedback = round_with(PASSED, FAILED, stretch)
+    feedback = round_with(PASSED, STRETCH, FAILED)
     said, page = on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)
     for shown in (said, page):
-        assert shown.index("✗ The image is small") < shown.index("○ It is fine")
-        assert "1 of 2 required checks passed." in shown
-    assert "(a stretch)" in said
-    assert "✓ 1 of 1 required checks passed." in as_html(lab, round_with(PASSED, stretch))
+        assert "1 of 2 required checks passed. Stretch: 0 of 1." in shown
+    assert "It is fine" not in said
+    folded = "<details><summary>Stretch, for later: 1</summary><ul><li>○ It is fine (a stretch)."
+    assert page.index("✗ The image is small") < page.index(folded)
+    passed = as_html(lab, round_with(PASSED, STRETCH))
+    assert "✓ 1 of 1 required checks passed. Stretch: 0 of 1." in passed
+    assert "Stretch, for later" not in passed
+    assert "<ul><li>○ It is fine (a stretch). No.<div>Hint: Try.</div></li></ul>" in passed
+
+
+def test_in_the_panel_what_passed_is_folded_and_what_failed_is_not(lab: LabFolder) -> None:
+    page = as_html(lab, round_with(PASSED, FAILED))
+    folded = "<details><summary>Passed: 1</summary><ul><li>✓ The Dockerfile builds. It does.</li>"
+    assert folded in page
+    assert page.index("<ul><li>✗ The image is small") < page.index(folded)
+
+
+def test_when_all_required_checks_passed_both_views_say_what_is_next(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for checks, said in (((PASSED, STRETCH), True), ((PASSED, FAILED), False)):
+        feedback = round_with(*checks)
+        for shown in (on_terminal(lab, feedback, monkeypatch), as_html(lab, feedback)):
+            assert ("Next: a stretch is left (○ It is fine), or " in shown) is said
+
+
+def test_a_note_on_the_record_is_shown(lab: LabFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    feedback: list[Feedback] = [Checked(CheckReport("made", (PASSED,)), "It was set aside.")]
+    assert "It was set aside." in on_terminal(lab, feedback, monkeypatch)
+    assert "It was set aside." in as_html(lab, feedback)
+
+
+def many(kind: str, count: int, text: str) -> tuple[CheckResult, ...]:
+    return tuple(
+        CheckResult(f"{kind}-{n}", f"{kind} {n}", True, False, text, ("Try.", "Do."))
+        for n in range(count)
+    )
+
+
+def test_a_save_takes_fifteen_lines_at_the_most(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remarks = tuple(Remark(n, f"DL{n}", "info", "x" * 500) for n in range(9))
+    first = round_with(PASSED)
+    worst = round_with(*many("wrong", 9, "y\n" * 500), *(PASSED,) * 9)
+    worst[3] = Lint("hadolint", remarks)
+    said = on_terminal(lab, [*first, *worst], monkeypatch)
+    lines = said.rpartition("saved: ")[2].splitlines()[:-1]  # without the end of the watch
+    assert len(lines) <= 15
+    assert max(map(len, lines)) < 300
+    assert "! hadolint: 7 more, of lines 2, 3, 4, 5, 6, 7, 8" in lines
+    assert "✗ 6 more fail: wrong 3; wrong 4; wrong 5; wrong 6; wrong 7; wrong 8" in lines
+    assert not [line for line in lines if "The Dockerfile builds" in line]
+
+
+def test_an_error_with_a_long_output_is_cut_in_the_middle(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = "\n".join(f"line {n}" for n in range(500))
+    failed: list[Feedback] = [Failed(LearnerError(output, where="Dockerfile:3", mend="Mend it."))]
+    lines = on_terminal(lab, failed, monkeypatch).splitlines()
+    assert len(lines) == 8
+    assert (lines[0], lines[-2]) == ("✗ line 0", "Mend it.")
+
+
+def test_the_next_save_says_what_is_new_and_counts_the_rest(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = Remark(2, "DL1", "info", "Old"), Remark(9, "DL2", "info", "New")
+    first, second = round_with(FAILED, FAILED), round_with(PASSED, FAILED)
+    first[3] = Lint("hadolint", (old,), "a note")
+    second[3] = Lint("hadolint", (dataclasses.replace(old, line=4), new), "a note")
+    said = on_terminal(lab, [*first, *second], monkeypatch)
+    again = said.rpartition("saved: ")[2]
+    assert "2 stages: build FROM golang:1.27; stage 1 FROM scratch ← build" in again
+    assert "! line 9: New (hadolint DL2)\n! hadolint: 1 more, of line 4\n" in again
+    assert "a note" not in again
+    assert "1 of 2 required checks passed. 1 more than before." in again
+    assert said.count("Waiting for the next save.") == 1
+
+
+def test_what_the_container_was_not_asked_comes_after_what_can_be_mended(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unasked = many("unasked", 3, "Not asked: the container does not run.")
+    said = on_terminal(lab, round_with(*unasked, FAILED), monkeypatch)
+    assert said.index("✗ The image is small") < said.index("✗ unasked 0")
+    assert "✗ 1 more fails: unasked 2" in said
+
+
+def test_what_cannot_be_checked_here_is_no_stretch(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchecked = CheckResult("answers-/", "The page is served", False, False, "Not checked: no.")
+    said = on_terminal(lab, round_with(PASSED, unchecked), monkeypatch)
+    assert "○ Not checked here: The page is served" in said
+    assert "Stretch" not in said
 
 
 def test_both_views_name_the_line_of_a_fault(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
+from uuid import uuid4
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -89,14 +91,13 @@ def run(
             "The Docker Engine is on another machine, whose containers cannot be asked from here.",
             mend="Run this on that machine, or with an engine on this one.",
         )
-    container = _create(
+    with _always_removed(
         client,
         image,
         detach=True,
         environment=dict(environment or {}),
         ports={f"{port}/tcp": ("127.0.0.1", None)},  # any free port
-    )
-    with _always_removed(container):
+    ) as container:
         _start(container)
         yield DockerContainer(container, port)
 
@@ -108,10 +109,9 @@ def run_command(
 
     A command that cannot be started is an answer too: exit code 127, and the engine's message.
     """
-    container = _create(
+    with _always_removed(
         client, image, entrypoint=command[:1], command=command[1:], network_mode="none"
-    )
-    with _always_removed(container):
+    ) as container:
         try:
             _start(container)
         except LearnerError as error:
@@ -190,16 +190,51 @@ def _innermost(text: str) -> str:
 
 
 @contextmanager
-def _always_removed(container: Container) -> Iterator[None]:
-    watchdog = threading.Timer(_LIFETIME, _kill, [container])
-    watchdog.daemon = True
-    watchdog.start()
+def _always_removed(
+    client: docker.DockerClient, image: str, **settings: Any
+) -> Iterator[Container]:
+    """Make a container, and remove it whatever happens.
+
+    Ctrl+C may come while the engine makes it, and it makes it all the same. So it is made and
+    removed in threads, which Ctrl+C does not reach, and by a name that is known beforehand.
+    """
+    name = f"multistage-check-{uuid4().hex}"
+    made: Future[Container] = Future()
+    making = threading.Thread(target=_make, args=(made, client, image, name, settings))
     try:
-        yield
+        making.start()
+        container = made.result()
+        watchdog = threading.Timer(_LIFETIME, _kill, [container])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield container
+        finally:
+            watchdog.cancel()
     finally:
-        watchdog.cancel()
-        with suppress(DockerException):  # removed by someone else, or the engine went away
-            container.remove(force=True, v=True)
+        removing = threading.Thread(target=_remove, args=(making, client, name))
+        removing.start()
+        removing.join()
+
+
+def _make(
+    made: Future[Container],
+    client: docker.DockerClient,
+    image: str,
+    name: str,
+    settings: dict[str, Any],
+) -> None:
+    try:
+        made.set_result(_create(client, image, name=name, **settings))
+    except BaseException as error:
+        made.set_exception(error)
+
+
+def _remove(making: threading.Thread, client: docker.DockerClient, name: str) -> None:
+    if making.ident is not None:
+        making.join()
+    with suppress(DockerException):  # it was not made, was removed, or the engine went away
+        client.api.remove_container(name, force=True, v=True)
 
 
 def _kill(container: Container) -> None:
