@@ -31,6 +31,7 @@ from multistage.watch.feedback import (
 _SECTIONS = ("status", "next", "faults", "graph", "lint", "built", "checks", "comparison")
 STYLE = """<style>
 .multistage-watch ul { list-style: none; margin: 4px 0; padding: 0; }
+.multistage-watch li > div, .multistage-watch li details { margin-left: 1.3em; }
 .multistage-bar { display: flex; height: 16px; margin: 2px 0 6px; }
 .multistage-red { color: #B3261E; }
 .multistage-green { color: #1B7F3B; }

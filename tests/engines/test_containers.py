@@ -112,7 +112,7 @@ def test_an_image_that_names_no_program_is_said_to(
     engine: DockerEngine, client: docker.DockerClient
 ) -> None:
     client.images.build(
-        fileobj=io.BytesIO(b"FROM scratch\nLABEL a=b\n"), tag="multistage/test:none"
+        fileobj=io.BytesIO(b"FROM scratch\nLABEL a=b\n"), tag="multistage/test:none", rm=True
     )
     with (
         pytest.raises(LearnerError, match="cannot be run") as caught,

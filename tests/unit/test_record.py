@@ -198,6 +198,22 @@ def test_a_pass_is_not_said_of_what_was_changed_since(lab: LabFolder, capsys: Ca
     assert f"passed on {day}; changed since, check it again" in table(capsys)
 
 
+@pytest.mark.usefixtures("engine")
+def test_compare_knows_what_the_last_check_of_this_dockerfile_found(
+    lab: LabFolder, capsys: Captured
+) -> None:
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    failed = CheckReport("go", (CheckResult("starts", "It starts", True, False, "It ended."),))
+    record.add_checked(lab, lab.dockerfile, TWO_STAGES, AFTER, failed)
+    for text, said in ((TWO_STAGES, True), (TWO_STAGES + "USER 1\n", False)):
+        lab.dockerfile.write_text(text, "utf-8")
+        capsys.readouterr()
+        assert main(["compare", "go"]) == 0
+        assert ("does not do what it should yet" in capsys.readouterr().out) is said
+        shown = str(notebooks.Lab("go").compare())
+        assert ("does not do what it should yet" in shown) is said
+
+
 def test_after_a_reset_the_pass_and_the_starter_are_said(lab: LabFolder, capsys: Captured) -> None:
     add(lab)
     assert main(["reset", "go"]) == 0
