@@ -1,0 +1,144 @@
+"""Every notebook runs in JupyterLab from top to bottom, and is drawn as it should be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import ConsoleMessage, Page
+
+from multistage.labs import labs
+from tests.browser import lab
+from tests.browser.lab import OUTPUT, Started
+from tests.notebooks.course import NOTEBOOKS
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+_RUN_SECONDS = 1200
+_THEMES = {"dark": "JupyterLab Dark", "light": "JupyterLab Light"}  # the last one stays
+_OVERLAP = 80  # pixels that two screenshots share, so that no line is cut in both
+
+_FIGURES = """cell => [...cell.querySelectorAll('.jp-OutputArea-output img')]
+    .filter(image => image.complete && image.naturalWidth > 0 && image.width > 0)
+    .map(image => image.alt)"""
+_VIEW = "application/vnd.jupyter.widget-view+json"
+_WIDGETS = """cell => [...cell.querySelectorAll('.jp-OutputArea-child')]
+    .filter(output => output.querySelector('.jupyter-widgets')?.textContent.trim()).length"""
+# How many pixels of the last cell are below the view: after it comes nothing but empty space.
+_BELOW = """notebook => [...notebook.querySelectorAll('.jp-Cell')].at(-1)
+    .getBoundingClientRect().bottom - notebook.getBoundingClientRect().bottom"""
+_SCROLL = """async (notebook, by) => {
+    notebook.scrollTop = by < 0 ? 0 : notebook.scrollTop + by;
+    // Cells that come into view are drawn by the next frame, and may move those below.
+    for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame);
+    const seen = [...notebook.querySelectorAll('img')];
+    await Promise.all(seen.map(image => image.decode().catch(() => null)));
+}"""
+
+
+@pytest.fixture
+def solved(course: Path) -> Iterator[Path]:
+    """Return the course with the solutions in place, as the notebooks are stored with."""
+    found = labs(course)
+    for each in found:
+        solution = course / "solutions" / each.name / each.solution / "Dockerfile"
+        shutil.copyfile(solution, each.dockerfile)
+    yield course
+    for each in found:
+        shutil.copyfile(each.before_dockerfile, each.dockerfile)
+    for path in (course / "notebooks").glob("*.ipynb"):
+        lab.clear_outputs(path)
+
+
+@pytest.mark.parametrize("stored", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_and_all_of_it_is_drawn(
+    stored: Path, jupyterlab: Started, solved: Path, page: Page
+) -> None:
+    complaints = console_errors(page)
+    lab.open_notebook(page, jupyterlab.address_of(stored.name))
+    try:
+        path = solved / "notebooks" / stored.name
+        notebook = lab.run_to_the_end(page, jupyterlab, path, _RUN_SECONDS)
+        for name, theme in _THEMES.items():
+            take_screenshots(page, stored.stem, name, theme)
+        assert errors(notebook) == []
+        assert complaints == []
+        assert missing_from(page, nbformat.read(stored, as_version=4), notebook) == []
+    finally:
+        lab.end_kernels(page, jupyterlab)
+
+
+def console_errors(page: Page) -> list[str]:
+    """Return the list to which the page's errors will be added while it runs.
+
+    The video is left out, as on a machine without a network: it is not the course's page.
+    """
+    found: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            found.append(f"{message.text} ({message.location['url']})")
+
+    page.route("https://www.youtube-nocookie.com/embed/**", lambda route: route.abort())
+    page.on("console", listen)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
+def errors(notebook: Any) -> list[str]:
+    """Return the errors among a notebook's outputs, and what it has written to stderr."""
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", ())]
+    told = [f"{o.ename}: {o.evalue}" for o in outputs if lab.is_error(o)]
+    return told + [o.text for o in outputs if o.get("name") == "stderr"]
+
+
+def missing_from(page: Page, stored: Any, ran: Any) -> list[str]:
+    """Return what the page does not show: figures that are stored, widgets that came of the run."""
+    missing = []
+    for index, (cell, run) in enumerate(zip(stored.cells, ran.cells, strict=True)):
+        drawn = page.locator(".jp-Notebook .jp-Cell").nth(index)
+        # JupyterLab gives an image without a text of its own the text "Image".
+        texts = [o.data["text/plain"] for o in run.get("outputs", ()) if _is_figure(o)]
+        figures = sum(map(_is_figure, cell.get("outputs", ())))
+        seen = drawn.evaluate(_FIGURES)
+        if len(texts) != figures or seen != texts:
+            missing.append(f"cell {index}: {figures} figures are stored, seen are {seen}")
+        # Of a build panel no more than its title is stored.
+        panels = sum(o.output_type == "display_data" for o in cell.get("outputs", ()))
+        widgets = sum(_VIEW in o.get("data", {}) for o in run.get("outputs", ()))
+        shown = drawn.evaluate(_WIDGETS)
+        if not panels <= widgets == shown:
+            missing.append(f"cell {index}: {panels} panels, {widgets} widgets, {shown} drawn")
+    return missing
+
+
+def _is_figure(output: Any) -> bool:
+    return "image/png" in output.get("data", {})
+
+
+def take_screenshots(page: Page, stem: str, name: str, theme: str) -> None:
+    """Store what the notebook looks like, from its top to its end, in one theme."""
+    OUTPUT.mkdir(exist_ok=True)
+    set_theme(page, theme)
+    panel = page.locator(".jp-NotebookPanel:visible")
+    notebook = panel.locator(".jp-WindowedPanel-outer")
+    notebook.evaluate(_SCROLL, -1)
+    for old in OUTPUT.glob(f"{stem}-{name}-*.png"):
+        old.unlink()
+    for number in range(1, 100):
+        panel.screenshot(path=OUTPUT / f"{stem}-{name}-{number:02}.png")
+        if notebook.evaluate(_BELOW) <= 1:
+            return
+        height = notebook.evaluate("it => it.clientHeight")
+        notebook.evaluate(_SCROLL, height - _OVERLAP)
+    pytest.fail(f"{stem} does not end: it grows while it is scrolled through")
+
+
+def set_theme(page: Page, theme: str) -> None:
+    lab.choose(page, "Settings", "Theme", theme)
+    light = str(theme == _THEMES["light"]).lower()
+    page.locator(f"body[data-jp-theme-light='{light}']").wait_for(state="attached")
