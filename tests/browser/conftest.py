@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import lab
 from tests.browser.lab import Started
@@ -34,12 +34,18 @@ def jupyterlab(course: Path, settings: Path) -> Iterator[Started]:
     lab.stop(started)
 
 
-@pytest.fixture
-def page(chromium_path: str | None, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Return a new page; what it shows at the end of the test is kept as a picture."""
+@pytest.fixture(scope="module")
+def browser(chromium_path: str | None) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=_CHROMIUM)
-        page = browser.new_page(viewport={"width": 1300, "height": 1500})
-        yield page
-        lab.screenshot(page, f"end-of-{re.sub(r'[^-.0-9A-Za-z]+', '_', request.node.name)}.png")
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Return a new page; what it shows at the end of the test is kept as a picture."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1500})
+    yield page
+    lab.screenshot(page, f"end-of-{re.sub(r'[^-.0-9A-Za-z]+', '_', request.node.name)}.png")
+    page.close()

@@ -27,6 +27,8 @@ from tests.notebooks.course import ROOT, copy_course
 OUTPUT = ROOT / "tests" / "output"
 
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab/\S+")
+# Chromium gives up requests when a network interface comes or goes, as with every container.
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 _READY = re.compile(r"JupyterLab is ready after ([\d.]+) s")
 
 
@@ -139,20 +141,28 @@ def choose(page: Page, *entries: str) -> None:
 def run_all_cells(page: Page) -> None:
     """Click Run All Cells, once the kernel is there: before, JupyterLab asks which one to use."""
     page.locator(".jp-StatusBar-TextItem", has_text="| Idle").first.wait_for(timeout=60_000)
-    dialog = page.locator("dialog.jp-Dialog .jp-mod-accept")
-    if dialog.count():
-        dialog.last.click()
+    accept_dialog(page)
     choose(page, "Run", "Run All Cells")
 
 
-def open_notebook(page: Page, address: str) -> None:
+def accept_dialog(page: Page) -> None:
+    """Close the dialog that is open, if any: until then JupyterLab takes no key."""
+    dialog = page.locator("dialog.jp-Dialog .jp-mod-accept")
+    if dialog.count():
+        dialog.last.click()
+
+
+def open_notebook(page: Page, address: str, complaints: list[str] | None = None) -> None:
     """Open the notebook, bring its tab to the front, and wait for its kernel.
 
-    JupyterLab now and then puts its launcher over the notebook it just opened, or, on a busy
-    machine, closes it again: a person would open it once more.
+    JupyterLab puts its launcher over the notebook it just opened now and then, or closes it again
+    where a request was lost (``NETWORK_CHANGED``): a person would open it once more. What the page
+    complained of until then is taken out of ``complaints``.
     """
     name = address.partition("?")[0].rpartition("/")[2]
     for _ in range(3):
+        if complaints:
+            complaints.clear()
         # In a workspace of its own, so without the tabs of the test before.
         page.goto(address.replace("/lab/tree/", f"/lab/workspaces/test-{time.time_ns()}/tree/"))
         try:
@@ -183,11 +193,12 @@ def run_to_the_end(page: Page, started: Started, path: Path, seconds: float) -> 
     deadline = asked + seconds
     run_all_cells(page)
     while time.monotonic() < deadline:
-        time.sleep(1)
+        time.sleep(0.5)
         if kernel_state(page, started, path.name) != "idle":
             continue  # busy between two cells counts as well
+        accept_dialog(page)  # as after a save that failed
         page.keyboard.press("Control+s")
-        time.sleep(1)
+        time.sleep(0.5)
         notebook = nbformat.read(path, as_version=4)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         if any(is_error(output) for cell in code for output in cell.outputs):

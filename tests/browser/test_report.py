@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 
 from multistage.labs import ROOT, labs
 from multistage.recorded import Checked, CheckLine, Record, measure
@@ -26,16 +25,6 @@ const script = document.createElement('script');
 script.textContent = "document.title = 'run'";
 document.body.append(script);
 """
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str | None) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
