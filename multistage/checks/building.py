@@ -43,6 +43,8 @@ def _mended(model: Dockerfile, stage: Stage, copy: Instruction) -> str:
     if source is None:
         return ""
     path, destination = copy.values
+    if {" ", "$"} & set(f"{path}{destination}{workdir(model, source)}"):
+        return ""  # what is quoted, or replaced in one stage and not in the other
     named, line = _named(source, posixpath.basename(posixpath.normpath(path)))
     folder = workdir(model, source)
     if named and (named != path or copy.flag("from") is None):

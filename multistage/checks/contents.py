@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterator, Mapping
 
 from multistage.builds import Build
@@ -69,26 +70,34 @@ def _budget(lab: LabFolder, build: Build) -> CheckResult:
 
 def _user(lab: LabFolder, image: ImageArchive, users: File | None) -> CheckResult:
     user = image.user.partition(":")[0]
+    says_so = user in ("", "root") or _ZERO.fullmatch(user) is not None
     number = _number(user, users)
-    known = "" if number != 0 or user in ("", "root") or user.isdecimal() else ", who is root"
+    is_root = says_so if number is None else _is_zero(number)
+    known = ", who is root" if is_root and not says_so else ""
     return result(
-        "nonroot", "The program does not run as root", number != 0,
+        "nonroot", "The program does not run as root", not is_root,
         f"It runs as {image.user or 'root'}{known}.", lab.nonroot_hints or _USER_HINTS,
         required=lab.nonroot,
     )  # fmt: skip
 
 
-def _number(user: str, users: File | None) -> int | None:
-    """Return the user's number, ``None`` where the image does not tell it.
+_ZERO = re.compile("[+-]?0+")
 
-    A name in the list of users comes first, also one that looks like a number:
+
+def _is_zero(number: str) -> bool:
+    """Return whether engines read 0: also what is no number."""
+    return re.fullmatch(r"[+-]?\d+", number, re.ASCII) is None or bool(_ZERO.fullmatch(number))
+
+
+def _number(user: str, users: File | None) -> str | None:
+    """Return what the image's list of users has for the user's number, if it has the user.
+
+    A name comes first, also one that looks like a number:
     https://github.com/moby/sys/blob/main/user/user.go (GetExecUser)
     """
     lines = users.content.decode("utf-8", "replace").splitlines() if users else ()
     for line in lines:
         name, _, number, *_rest = (*line.strip().split(":"), "", "", "")
         if user and user == name:
-            return int(number) if number.isdecimal() else 0
-    if user in ("", "root"):
-        return 0
-    return int(user) if user.isdecimal() else None
+            return number
+    return None

@@ -63,6 +63,8 @@ WORKDIR = "if builder makes it in its WORKDIR"
         ("COPY --from=node:18-alpine /app/dist /html", ""),
         ("COPY --from=builder /app/build /html", ""),
         ("COPY --from=builder a b /html/", ""),
+        ('COPY ["the dist", "/html"]', ""),
+        ("COPY $DIST /html", ""),
         ("COPY <<a /html\na", ""),
     ],
 )  # fmt: skip

@@ -283,7 +283,7 @@ def test_the_budget_itself_is_still_within_the_budget(lab: LabFolder) -> None:
     ("user", "passed"),
     [
         ("", False), ("root", False), ("0", False), ("0:0", False), ("root:65532", False),
-        ("00", False), ("00:1", False),
+        ("00", False), ("00:1", False), ("+0", False), ("-0", False), ("+1", True),
         ("65532", True), ("65532:65532", True), ("nonroot", True), ("node:0", True),
     ],
 )  # fmt: skip
@@ -309,10 +309,12 @@ USERS = "root:x:0:0:root:/root:/bin/sh\n# app:x:0:0\n\nweb:x:101:101::/:\n"
         ("app", "app:x:here:0\n", False, "app, who is root."),  # engines read 0
         ("web", USERS, True, "web."),
         ("65532", USERS, True, "65532."),
-        ("7", "7:x:0:0\n", False, "7."),
+        ("7", "7:x:0:0\n", False, "7, who is root."),
         ("", "app:x:1000:0\n", False, "root."),
         ("app", ":::\n::\n\udcff\n", True, "app."),
         ("app", "", True, "app."),
+        ("app", f"app:x:{'0' * 5000}:0\n", False, "app, who is root."),
+        ("app", f"app:x:{'9' * 5000}:0\n", True, "app."),
     ],
 )
 def test_a_user_is_told_from_root_by_the_number_in_the_images_list(
