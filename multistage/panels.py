@@ -26,8 +26,8 @@ _INK, _QUIET, _FAINT, _PAPER = "#1B1F24", "#6B7280", "#D0D4DA", "#FFFFFF"
 # <details> that is never drawn anew, so it stays as the learner left it.
 STYLE = f"""<style>
 .multistage-panel {{ background: {_PAPER}; color: {_INK}; border: 1px solid {_FAINT};
-  border-radius: 6px; padding: 8px 12px; overflow: hidden; color-scheme: light;
-  max-width: 800px; box-sizing: border-box; }}
+  border-radius: 6px; padding: 8px 12px; margin-bottom: 8px; overflow: hidden;
+  color-scheme: light; max-width: 800px; box-sizing: border-box; }}
 .multistage-panel .widget-html-content {{ color: {_INK}; line-height: 1.45; flex: 1 1 0;
   min-width: 0; word-break: normal; overflow-wrap: anywhere; }}
 .multistage-stages {{ display: flex; flex-wrap: wrap; gap: 8px; align-items: stretch;
@@ -50,7 +50,7 @@ STYLE = f"""<style>
   border-radius: 4px; padding: 2px 12px; cursor: pointer; }}
 .multistage-panel summary {{ cursor: pointer; }}
 .multistage-log {{ display: none; }}
-.multistage-panel:has(details[open]) .multistage-log {{ display: block; }}
+.multistage-panel:has(.multistage-fold[open]) .multistage-log {{ display: block; }}
 .multistage-lines {{ display: flex; flex-direction: column-reverse; max-height: 16em;
   overflow: auto; border: 1px solid {_FAINT}; }}
 .multistage-lines pre {{ margin: 0; padding: 4px 8px; color: {_INK}; background: {_PAPER};
@@ -58,7 +58,7 @@ STYLE = f"""<style>
 .multistage-headline {{ font-weight: bold; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }}
 </style>"""
-_FOLD = f"{STYLE}<details><summary>Log</summary></details>"
+_FOLD = f'{STYLE}<details class="multistage-fold"><summary>Log</summary></details>'
 # https://jupyterlab.readthedocs.io/en/stable/api/classes/apputils.CommandLinker.html
 _INTERRUPT = (
     '<button type="button" data-commandlinker-command="notebook:interrupt-kernel" '
@@ -119,7 +119,10 @@ def panel_html(progress: BuildProgress) -> str:
     if rows:
         names = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
         lines = "".join(_step_html(row, progress.now) for row in rows)
-        parts.append(f"<table><tr>{names}</tr>{lines}</table>")
+        table = f"<table><tr>{names}</tr>{lines}</table>"
+        # Folded at the end, after which nothing is drawn anew: it stays as the learner has it.
+        folded = f"<details><summary>Steps</summary>{table}</details>"
+        parts.append(folded if progress.ended == "done" else table)
     return "".join(parts)
 
 

@@ -60,7 +60,7 @@ class StageProgress:
     Attributes:
         name: its name, or ``stage 0`` where it has none.
         base: what it starts from.
-        role: ``builder stage``, or ``runtime stage`` for the target.
+        role: ``builder stage``, or ``runtime stage`` for the Dockerfile's last.
         takes: what it takes from other stages or images, in words.
         state: waiting, running, done, cached, failed, stopped or skipped.
         done: how many of its steps are done.
@@ -221,7 +221,8 @@ class BuildProgress:
             return sum(stage.done for stage in stages), sum(stage.total for stage in stages)
         rows = self.rows()
         totals = {row.step.stage: row.step.total or 0 for row in rows}
-        return sum(_is_done(row) for row in rows), sum(totals.values())
+        total = sum(totals.values())
+        return total if self.ended == "done" else sum(map(_is_done, rows)), total
 
     def headline(self) -> str:
         """Return where the build is, or how it ended, in one line."""
@@ -232,7 +233,8 @@ class BuildProgress:
         _, total = self.steps_done()
         cached = sum(row.state == "cached" for row in self.rows())
         note = f", {cached} cached" if cached else ""
-        return f"{self.title}: {total} steps{note}, {seconds(self.seconds)}"
+        steps = f"{total} steps{note}, " if total else ""
+        return f"{self.title}: {steps}{seconds(self.seconds)}"
 
     def lines(self) -> list[str]:
         """Return all of it as text: the headline, the stages, how many steps, each step."""
@@ -256,13 +258,11 @@ class BuildProgress:
         total = max((row.step.total or 0 for row in rows), default=_count(stage))
         done = total if needed and self.ended == "done" else sum(map(_is_done, rows))
         ran = [row for row in rows if row.state != "cached"]
-        took = max((self._end_of(row) for row in ran), default=0) - min(
-            (row.began for row in ran), default=0
-        )
+        took = sum(self._end_of(row) - row.began for row in ran)  # without its waits for others
         return StageProgress(
             name=stage.title,
             base=stage.base,
-            role="runtime stage" if stage == self._needed[-1] else "builder stage",
+            role="runtime stage" if stage == model.final else "builder stage",
             takes=_takes(model, stage),
             state=self._stage_state(rows, done, total) if needed else "skipped",
             done=done,

@@ -28,7 +28,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 def test_a_check_builds_what_was_edited_since(lab: Lab) -> None:
     assert "✗" not in str(lab.check())
     shutil.copyfile(lab.folder.before_dockerfile, lab.folder.dockerfile)
-    assert "Not converted yet" in str(lab.check())
+    assert "It has one stage, and that ships" in str(lab.check())
     lab.folder.dockerfile.write_text("COPPY\n", "utf-8")
     with pytest.raises(LearnerError, match="COPPY"):
         lab.check()
@@ -37,7 +37,7 @@ def test_a_check_builds_what_was_edited_since(lab: Lab) -> None:
 def test_a_check_is_of_the_learners_file_after_another_was_tried(lab: Lab) -> None:
     lab.reset()
     lab.try_dockerfile("solutions/react-nginx/nginx")
-    assert "Not converted yet" in str(lab.check())
+    assert "It has one stage, and that ships" in str(lab.check())
 
 
 def test_a_target_does_not_take_the_after_images_place(lab: Lab) -> None:
