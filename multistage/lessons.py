@@ -110,8 +110,9 @@ class Guess:
 
     def reveal(self, measured: object) -> Shown:
         """Return the guess beside what was measured."""
-        found = f"{measured:,}" if isinstance(measured, int) else str(measured)
-        return Shown(f"{self.what}: you guessed {self.value}, measured {found}")
+        if isinstance(measured, int | float):
+            return Shown(f"{self.what}: you guessed {self.value}, measured {measured:,}")
+        return Shown(f"{self.what}: you guessed {self.value}. What came: {measured}")
 
 
 def predict(what: str, value: object) -> Guess:
