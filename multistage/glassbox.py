@@ -101,9 +101,10 @@ def _steps(label: str, stage: BuiltStage, *, shipped: bool) -> list[FollowedStep
 
 
 def _count(delta: Delta) -> tuple[int, int]:
-    """Return how many files and links a delta holds, and their bytes."""
+    """Return how many files and links a delta holds, and their bytes: hard links are one file."""
     paths = [path for path in Path(delta.files).rglob("*") if path.is_symlink() or path.is_file()]
-    return len(paths), sum(path.lstat().st_size for path in paths if not path.is_symlink())
+    files = [path.stat() for path in paths if not path.is_symlink()]
+    return len(paths), sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values())
 
 
 def _lines(steps: tuple[FollowedStep, ...]) -> list[str]:

@@ -32,7 +32,7 @@ RUN_ELSEWHERE = {
     "docker image rm myapp:1.0": "tests/labs/test_verify_snippets.py",
     "docker build -t myapp:multi --label try=1 .": "tests/labs/test_verify_snippets.py",
     "docker build -t myapp:multi --label try=2 .": "tests/labs/test_verify_snippets.py",
-    "docker image ls --filter dangling=true": "tests/labs/test_verify_snippets.py",
+    "docker image ls --filter dangling=true --filter label=try=1": "tests/labs/test_verify_snippets.py",
     "docker image prune": "tests/labs/test_verify_snippets.py",
     "docker image rm myapp:multi": "tests/labs/test_verify_snippets.py",
 }
