@@ -74,7 +74,7 @@ class Building:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The image is built and measured. ``previous`` is that of the save before."""
+    """The image is built and measured. ``previous`` is that of the build before."""
 
     build: Build
     previous: Build | None
@@ -86,8 +86,8 @@ class Built:
             return ""
         more = self.build.unpacked_size - self.previous.unpacked_size
         if not more:
-            return "as large as at the save before"
-        return f"{megabytes(abs(more))} {'more' if more > 0 else 'less'} than at the save before"
+            return "as large as the build before"
+        return f"{megabytes(abs(more))} {'more' if more > 0 else 'less'} than the build before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class TerminalView:
     def __init__(self, lab: labs.LabFolder, console: Console | None = None) -> None:
         self._lab, self._out = lab, console or terminal.console()
         self._live: Live | None = None
-        self._is_first = True
+        self._is_first = self._says_waiting = True
         self._said: dict[str, Lint] = {}  # by linter, at the save before
         self._passed: int | None = None  # of the required checks, at the save before
         self._next = ""
@@ -135,6 +135,7 @@ class TerminalView:
                 self._line(f"[red]✗[/] {terminal.escape(first)}")
                 for line in rest:
                     self._line(terminal.escape(line))
+                self._says_waiting = True  # else a failed save looks like the end
             case Waiting():
                 self._wait()
 
@@ -193,9 +194,9 @@ class TerminalView:
     def _wait(self) -> None:
         if self._next:
             self._line(terminal.escape(self._next))
-        if self._is_first:
+        if self._says_waiting:
             self._line("[dim]Waiting for the next save. Ctrl+C ends the watch.[/]")
-        self._is_first = False
+        self._is_first = self._says_waiting = False
 
     def _begin_drawing(self, building: Building) -> None:
         if not self._out.is_terminal:

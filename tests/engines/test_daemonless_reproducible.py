@@ -45,3 +45,10 @@ def test_with_source_date_epoch_two_builds_give_the_same_image(
 
 def test_without_it_the_image_says_when_it_was_made(tmp_path: Path, context: Path) -> None:
     assert image_id(tmp_path / "one", context, None) != image_id(tmp_path / "two", context, None)
+
+
+def test_building_the_same_again_gives_the_same_image(tmp_path: Path, context: Path) -> None:
+    first = image_id(tmp_path / "one", context, None)
+    assert image_id(tmp_path / "one", context, None) == first
+    (context / "Dockerfile").write_text(f"{DOCKERFILE}CMD true\n", "utf-8")
+    assert image_id(tmp_path / "one", context, None) != first

@@ -42,6 +42,7 @@ RUN_HERE = {
     "python -m tests.notebooks.refresh",
     "python benchmarks/model.py",
     "python benchmarks/meter.py",
+    "python benchmarks/watch.py",
     "docker run --rm -p 127.0.0.1:8080:80 multistage/react-nginx:after",
 }
 
@@ -76,8 +77,8 @@ def test_pytests_own_options_follow_the_phase() -> None:
 
 
 def test_the_benchmarks_run_and_give_their_ratios() -> None:
-    for script in ("model", "meter"):
-        assert '"ratio"' in run(f"benchmarks/{script}.py", "--rounds", "1", "--json")
+    for script in ("model", "meter", "watch"):
+        assert '"ratio' in run(f"benchmarks/{script}.py", "--rounds", "1", "--json")
 
 
 def test_a_page_is_served_by_the_command_that_the_notebook_shows(engine: Engine) -> None:

@@ -170,9 +170,9 @@ def test_before_is_measured_once_and_again_when_the_context_changed(
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ((5_000_000, 2_000_000), "3 MB less than at the save before"),
-        ((2_000_000, 5_000_000), "3 MB more than at the save before"),
-        ((5_000_000, 5_000_000), "as large as at the save before"),
+        ((5_000_000, 2_000_000), "3 MB less than the build before"),
+        ((2_000_000, 5_000_000), "3 MB more than the build before"),
+        ((5_000_000, 5_000_000), "as large as the build before"),
     ],
 )
 def test_the_change_since_the_save_before_is_said(sizes: tuple[int, int], words: str) -> None:
@@ -188,7 +188,7 @@ def test_each_round_is_compared_with_the_one_before(lab: LabFolder) -> None:
     engine.files = {"a": b"12"}
     feedback = one_round(lab, engine, Save(("Dockerfile",)), rounds)
     [compared] = [one for one in feedback if isinstance(one, Compared)]
-    assert "less than at the save before" in compared.change
+    assert "less than the build before" in compared.change
 
 
 @pytest.mark.parametrize("passed", [True, False])

@@ -67,7 +67,7 @@ def round_with(*checks: CheckResult) -> list[Feedback]:
         Building(progress),
         Built(AFTER, BEFORE),
         Checked(CheckReport("made", checks)),
-        Compared(BEFORE, AFTER, "733 MB less than at the save before"),
+        Compared(BEFORE, AFTER, "733 MB less than the build before"),
         Waiting(),
     ]
 
@@ -96,7 +96,7 @@ WORDS = (
     "golang:1.27",
     "ine 2: Tag the version (hadolint DL3006)",
     "a note",
-    "733 MB less than at the save before",
+    "733 MB less than the build before",
     "✗ The image is small. It is 740 MB.",
     "Copy less.",
     "1 of 2 required checks passed.",

@@ -101,6 +101,10 @@ def write_image(stage: BuiltStage, workshop: Workshop, packer: Packer, tag: str)
         platform=workshop.platform,
         author=stage.author,
     )
+    known = store.image(tag)
+    # As BuildKit has it: building the same again gives the same image, not one with a new time.
+    if known and packer.epoch is None and _timeless(known.config) == _timeless(document):
+        document = known.config
     digest, size = store.put_json(document)
     manifest = {
         "schemaVersion": 2,
@@ -109,6 +113,12 @@ def write_image(stage: BuiltStage, workshop: Workshop, packer: Packer, tag: str)
         "layers": layers,
     }
     return store.add(tag, manifest)
+
+
+def _timeless(config: dict[str, Any]) -> dict[str, Any]:
+    entries = config.get("history") or []
+    history = [{**entry, "created": ""} if isinstance(entry, dict) else entry for entry in entries]
+    return {**config, "created": "", "history": history}
 
 
 def _time(epoch: int | None) -> str:
