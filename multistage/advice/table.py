@@ -200,8 +200,8 @@ TABLE = (
     ),
     # -- commands that are not there --
     Advice(
-        "no-shell", "This stage has no shell, and RUN needs one.",
-        "Do it in the builder stage, and copy what comes of it.",
+        "no-shell", "This stage has no shell, so RUN cannot work in it.",
+        "Do it in the builder stage, and COPY --from it the files that come of it.",
         message=r'exec: "/bin/sh": ', log=rf'{_EXEC}"?/bin/sh"?: .*no such file',
     ),
     Advice(
