@@ -85,8 +85,9 @@ def end_of(container: RunningContainer) -> LearnerError | None:
     if exit_code is None:
         return None
     ended = f"The container ended with exit code {exit_code}"
+    log = container.logs()
     return LearnerError(
-        ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
+        ended + _last_words(container), mend=start_hint(f"{ended}\n{log}"), said=log
     )
 
 
