@@ -41,6 +41,14 @@ _MISSING = (
     r"|COPY failed: .*stat (?P<stat>[^:]+): file does not exist"
     r"|^(?P<own>.+) is not there to be copied\.$"
 )
+# Below these folders lies what a base image brings, or a step installs.
+_SYSTEM = r"(?:usr/(?!src/|app/)|etc/|lib/|var/(?!www/)|opt/)"
+_MISSING_IN_SYSTEM = (
+    rf'"/{_SYSTEM}[^"]*":? not found'
+    rf"|(?:^|: )failed to walk .*?(?:mount\d+|/merged)/{_SYSTEM}\S*: "
+    rf"|COPY failed: .*stat /?{_SYSTEM}[^:]+: file does not exist"
+    rf"|(?:^|: )/{_SYSTEM}[^:]* is not there to be copied\.$"
+)
 _EXEC = r"^(?:runc run failed: .*: )?exec:? "
 _GO = r"^(?:go: |\S+\.go:\d+:\d+: ).*: "
 _TOOLS = r"npm|npx|node|yarn|pnpm|go|gofmt|gcc|cc|make|git|python3?|pip3?|mvn|java|cargo"
@@ -71,6 +79,12 @@ TABLE = (
         "comment", "FROM has more behind it than an image and a name.",
         "Write FROM <base image> AS <stage>; a comment goes on a line of its own.",
         message="FROM requires either one or three arguments",
+    ),
+    Advice(
+        "not-in-base",
+        "That stage has no such path: its base image does not bring it, and no step makes it.",
+        "Look into the stage for where it keeps this, or install it there first.",
+        message=_MISSING_IN_SYSTEM, step=r"] (?:COPY|ADD) .*--from",
     ),
     Advice(
         "source-not-in-stage", "COPY --from did not find its source in that stage.",

@@ -6,8 +6,20 @@ import json
 import posixpath
 import re
 
-from multistage.checks.requests import BACKGROUND_HINT, START_HINT, NoAnswerError, start_hint
-from multistage.checks.starting import commands, in_foreground, trailing_comment, words_of
+from multistage.checks.requests import (
+    BACKGROUND_HINT,
+    C_LIBRARY_HINT,
+    START_HINT,
+    NoAnswerError,
+    start_hint,
+)
+from multistage.checks.starting import (
+    commands,
+    in_foreground,
+    trailing_comment,
+    without_cgo,
+    words_of,
+)
 from multistage.dockerfile import Dockerfile, Instruction
 from multistage.errors import LearnerError
 from multistage.images import File, ImageArchive, final_tree
@@ -120,7 +132,8 @@ def _usual(model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
     hint = start_hint(error.what)
     idea = error.mend if hint == START_HINT and error.mend else hint
     if idea != BACKGROUND_HINT:
-        return ("Read what the container or the engine said.", idea)
+        line = without_cgo(model) if idea == C_LIBRARY_HINT else ""
+        return ("Read what the container or the engine said.", idea, *([line] if line else []))
     ended = "Nothing failed: the first process ended by itself, and with it the container."
     line = in_foreground(model)
     return (ended, idea, line) if line else (ended, idea)

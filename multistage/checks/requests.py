@@ -105,6 +105,7 @@ BACKGROUND_HINT = (
     "A container ends with its first process: start the server in the foreground, as nginx with "
     '-g "daemon off;".'
 )
+C_LIBRARY_HINT = "The program is there, and its C library is not: build it with CGO_ENABLED=0."
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
 _START_HINTS = (
     (
@@ -116,7 +117,7 @@ _START_HINTS = (
     (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
     (
         r"(^|: )exec:? [^\s\"]+: no such file or directory",
-        "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+        C_LIBRARY_HINT,
     ),
     (
         r"exec format error",

@@ -14,6 +14,9 @@ _EXPANDED = frozenset("$`*?~#\\")  # what a shell does not take for itself
 _QUOTES = re.compile("['\u2018\u2019\u201c\u201d]")
 # What nginx takes as one word is four to a shell, which also takes the semicolon for its own.
 _DAEMON_OFF = re.compile(r"(?<=-g )\s*daemon\s+off;?(?=\s|$)")
+_GO_BUILD = re.compile(r"\bgo +(?:build|install)\b")
+_WITHOUT = r"CGO_ENABLED=0 \g<0>"
+_ALONE = re.compile(r"(?:export )?CGO_ENABLED=0")
 _EXAMPLE = '["/program", "argument"]'
 _WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
 
@@ -54,6 +57,18 @@ def in_foreground(model: Dockerfile) -> str:
                 del words[place : place + 2 + (words[place + 1 : place + 2] == ["daemon"])]
             array = json.dumps([*words, "-g", "daemon off;"], ensure_ascii=False)
             return f"Line {command.line}: {command.keyword} {array}"
+    return ""
+
+
+def without_cgo(model: Dockerfile) -> str:
+    """Return the command that should build with CGO_ENABLED=0, empty where none is found."""
+    runs = [i for stage in model.stages for i in stage.instructions if i.keyword == "RUN"]
+    alone = next((run.line for run in runs if _ALONE.fullmatch(" ".join(run.values))), 0)
+    why = f", for each RUN is a new shell, and line {alone} ends with its own" if alone else ""
+    for run in runs:
+        text = run.original
+        if _GO_BUILD.search(text) and not run.heredocs and "CGO_ENABLED" not in text:
+            return f"Line {run.line}{why}: {_GO_BUILD.sub(_WITHOUT, text, count=1)}"
     return ""
 
 

@@ -86,9 +86,9 @@ def test_daemon_off_in_two_words_is_told_to_be_one(lab: LabFolder, command: str)
             'ENTRYPOINT ["/server"]',
         ),
         (
-            'CMD ["/server", "-v"]',
-            NO_FILE.format("/server"),
-            "srv/server",
+            'CMD ["/s", "-v"]',
+            NO_FILE.format("/s"),
+            "x/s",
             'CMD ["/x/s", "-v"]',
         ),
         ('CMD ["x"]\nENTRYPOINT ["server"]', GONE, "app/server", 'ENTRYPOINT ["/app/server"]'),
@@ -133,3 +133,28 @@ def test_an_end_without_a_failure_is_said_to_be_one(lab: LabFolder) -> None:
     assert said[0].startswith("Nothing failed: ")
     assert said[-1] == 'Line 2: CMD ["nginx", "-g", "daemon off;"]'
     assert len(hints(lab, 'CMD ["/x"]', "The container ended with exit code 0: x")) == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "line"),
+    [
+        ("RUN go build -o /s", "Line 2: RUN CGO_ENABLED=0 go build -o /s"),
+        ("RUN CGO_ENABLED=0\nRUN GOOS=linux go build",
+         "Line 3, for each RUN is a new shell, and line 2 ends with its own: "
+         "RUN GOOS=linux CGO_ENABLED=0 go build"),
+        ("RUN export CGO_ENABLED=0\nRUN go test && go build",
+         "Line 3, for each RUN is a new shell, and line 2 ends with its own: "
+         "RUN go test && CGO_ENABLED=0 go build"),
+        ("RUN --mount=type=cache,target=/c \\\n  go build", "Line 2: "
+         "RUN --mount=type=cache,target=/c   CGO_ENABLED=0 go build"),
+        ("RUN CGO_ENABLED=0 go build", ""),
+        ("RUN make", ""),
+    ],
+)  # fmt: skip
+def test_the_build_that_needs_a_c_library_gets_its_line(
+    lab: LabFolder, build: str, line: str
+) -> None:
+    said = "The container ended: exec /s: no such file or directory"
+    found = hints(lab, f'{build}\nENTRYPOINT ["/s"]', said, "s")
+    assert "CGO_ENABLED=0" in found[1]
+    assert found[2:] == ((line,) if line else ())
