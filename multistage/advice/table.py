@@ -99,9 +99,14 @@ TABLE = (
         message=_MISSING,
     ),
     Advice(
+        "stage-order", "A stage takes from itself, or two of the same name from each other.",
+        "Give every stage a name of its own (capitals do not count), and take from stages above.",
+        message=r"circular dependency detected on stage",
+    ),
+    Advice(
         "stage-order", "COPY --from names no stage that is above it.",
         "Stages take from stages above them: check the name, or change the order.",
-        message=r"invalid from flag value|invalid stage index|circular dependency detected on stage"
+        message=r"invalid from flag value|invalid stage index"
         r"|A stage cannot take from",
     ),
     Advice(
