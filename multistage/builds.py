@@ -17,6 +17,7 @@ from multistage.dockerfile.steps import step_numbers, step_stage
 from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
 from multistage.errors import CourseError, LearnerError, MachineError, UsageError
+from multistage.failures import explained
 from multistage.images import ImageArchive, Layer, attribute, read_archive
 from multistage.shown import wrapped
 from multistage.units import megabytes
@@ -187,7 +188,7 @@ def _make(
     try:
         image_id = engine.build(request, tell)
     except CourseError as error:
-        raise _advised(_located(error, model, log), log) from error
+        raise explained(error, model, log, stand_ins) from error
     return _Made(image_id, stand_ins, time.monotonic() - started, log)
 
 
@@ -294,7 +295,8 @@ def _load_stand_in(
     recipe = bases.find_recipe(name)
     if recipe is None:
         near = _nearest_base(name)
-        known = ", ".join(sorted(r for recipe in bases.recipes() for r in recipe.references))
+        names = sorted(r for recipe in bases.recipes() for r in recipe.references)
+        known = ", ".join(["scratch", *names])
         raise LearnerError(
             f"There is no image {name} on this machine, its registry cannot be reached, "
             "and the course has no stand-in for it.",
@@ -305,43 +307,6 @@ def _load_stand_in(
     stand_in = bases.stand_in(name, lambda step: announce(f"  {step}"))
     if labels is None or labels.get(bases.RECIPE_LABEL) != stand_in.recipe_digest:
         engine.load(stand_in.archive)
-
-
-def _located(error: CourseError, model: Dockerfile, log: BuildLog) -> CourseError:
-    """Return the error with its line, which older engines leave out, from the step that failed."""
-    failed = log.failed()
-    if failed is None or not error.where.startswith(model.path):
-        return error
-    for stage in model.stages:
-        if step_stage(model, stage) == failed.step.stage:
-            for line, number in step_numbers(stage).items():
-                if number == failed.step.number:
-                    return _changed(error, error.what, f"{model.path}:{line}", error.mend)
-    return error
-
-
-def _advised(error: CourseError, log: BuildLog) -> CourseError:
-    """Return the error with what its message means, where that is known.
-
-    The engine's own words stay: they are what the learner meets elsewhere.
-    """
-    failed = log.failed()
-    if failed is None or failed.error.endswith("context canceled"):
-        failure = Failure(error.what)
-    else:
-        output = "".join(log.output.get(failed.step.id, []))
-        failure = Failure(failed.error, output, failed.step.name)
-    advised = advise(failure)
-    if advised is None:
-        return error
-    what = error.what if advised.said in error.what else f"{error.what}\n    {advised.said}"
-    return _changed(error, what, error.where, advised.text)
-
-
-def _changed(error: CourseError, what: str, where: str, mend: str) -> CourseError:
-    kinds = (LearnerError, UsageError, MachineError)
-    kind = next((kind for kind in kinds if isinstance(error, kind)), CourseError)
-    return kind(what, where=where, mend=mend)
 
 
 def _looks_like_a_stage(name: str, model: Dockerfile) -> bool:

@@ -298,7 +298,11 @@ def prune(options: Namespace) -> Outcome:
 def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
     folder = Path(name)
     if (labs.ROOT / "labs" / name / "lab.toml").is_file() or not folder.is_dir():
-        lab = labs.find_lab(name)
+        try:
+            lab = labs.find_lab(name)
+        except UsageError as error:
+            what = f"There is no lab and no folder called {name[:60]}."
+            raise UsageError(what, mend=error.mend) from error
         own = lab.before_dockerfile if before else lab.dockerfile
         return _Subject(lab.name, lab.app, file or own, lab)
     if before:

@@ -79,6 +79,7 @@ class LabFolder:
         budget: bytes that the after image may weigh, unpacked.
         nonroot: whether the after image must name a user other than root.
         nonroot_hints: what helps with that; empty where the usual hints do.
+        start_line: what to write in place of a command that starts what the image has not.
         solution: the variant under ``solutions/`` that the lab leads to.
     """
 
@@ -97,6 +98,7 @@ class LabFolder:
     requests: tuple[Request, ...]
     absent: tuple[Absent, ...]
     nonroot_hints: tuple[str, ...] = ()
+    start_line: str = ""
 
     @property
     def app(self) -> Path:
@@ -172,6 +174,7 @@ def read_lab(file: Path) -> LabFolder:
             nonroot=bool(data.get("nonroot", False)),
             requests=tuple(Request(**_tuples(entry)) for entry in data.get("requests", [])),
             nonroot_hints=_hints(data.get("nonroot_hints", [])),
+            start_line=_text(data.get("start_line", "")),
             absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
             **fields,
         )
@@ -200,6 +203,12 @@ def _hints(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(hint, str) for hint in value):
         raise TypeError(f"nonroot_hints: {value!r}")
     return tuple(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _number(value: object) -> int:

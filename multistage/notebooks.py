@@ -43,8 +43,7 @@ def stage_lines(model: Dockerfile) -> list[str]:
         lines.append(f"{stage.title}: FROM {stage.base} (line {stage.line})")
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
-                source = edge.source if isinstance(edge.source, str) else model.stage(edge.source)
-                name = source if isinstance(source, str) else source.title
+                name = model.source_title(edge)
                 *taken, destination = edge.paths or ("",)
                 what = f"{' '.join(taken)} from {name} to {destination}"
                 lines.append(f"    takes {what} (line {edge.line})")
@@ -81,7 +80,9 @@ class Lab:
         """Return the learner's Dockerfile as it is now, or another one of the course."""
         path = labs.ROOT / folder / "Dockerfile" if folder else self.folder.dockerfile
         if not path.is_file():
-            raise UsageError(f"There is no file {path}.", mend="lab.reset() brings yours back.")
+            own = "lab.reset() brings yours back."
+            other = f"Check the path, as in solutions/{self.folder.name}/{self.folder.solution}"
+            raise UsageError(f"There is no file {path}.", mend=other if folder else own)
         return Shown(path.read_text("utf-8", errors="replace").rstrip())
 
     def reset(self) -> Shown:

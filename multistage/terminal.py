@@ -253,8 +253,7 @@ def graph(model: Dockerfile, needed: set[int]) -> None:
         _out.print(f"[{style}]{escape(text)}[/]", soft_wrap=True)
         for edge in model.edges:
             if edge.target == stage.index and edge.kind != "from":
-                source = edge.source
-                name = source if isinstance(source, str) else model.stage(source).title
+                name = model.source_title(edge)
                 paths = " ".join(edge.paths)
                 _out.print(f"    ← {escape(f'{name}: {paths}')} (line {edge.line})", soft_wrap=True)
 

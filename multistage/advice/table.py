@@ -41,6 +41,14 @@ _MISSING = (
     r"|COPY failed: .*stat (?P<stat>[^:]+): file does not exist"
     r"|^(?P<own>.+) is not there to be copied\.$"
 )
+# Below these folders lies what a base image brings, or a step installs.
+_SYSTEM = r"(?:usr/(?!src/|app/)|etc/|lib/|var/(?!www/)|opt/)"
+_MISSING_IN_SYSTEM = (
+    rf'"/{_SYSTEM}[^"]*":? not found'
+    rf"|(?:^|: )failed to walk .*?(?:mount\d+|/merged)/{_SYSTEM}\S*: "
+    rf"|COPY failed: .*stat /?{_SYSTEM}[^:]+: file does not exist"
+    rf"|(?:^|: )/{_SYSTEM}[^:]* is not there to be copied\.$"
+)
 _EXEC = r"^(?:runc run failed: .*: )?exec:? "
 _GO = r"^(?:go: |\S+\.go:\d+:\d+: ).*: "
 _TOOLS = r"npm|npx|node|yarn|pnpm|go|gofmt|gcc|cc|make|git|python3?|pip3?|mvn|java|cargo"
@@ -73,6 +81,12 @@ TABLE = (
         message="FROM requires either one or three arguments",
     ),
     Advice(
+        "not-in-base",
+        "That stage has no such path: its base image does not bring it, and no step makes it.",
+        "Look into the stage for where it keeps this, or install it there first.",
+        message=_MISSING_IN_SYSTEM, step=r"] (?:COPY|ADD) .*--from",
+    ),
+    Advice(
         "source-not-in-stage", "COPY --from did not find its source in that stage.",
         "Write the path as it is there, from the stage's root on; the WORKDIR of that stage does "
         "not count. Look at where the builder stage puts the artifact.",
@@ -85,9 +99,14 @@ TABLE = (
         message=_MISSING,
     ),
     Advice(
+        "stage-order", "A stage takes from itself, or two of the same name from each other.",
+        "Give every stage a name of its own (capitals do not count), and take from stages above.",
+        message=r"circular dependency detected on stage",
+    ),
+    Advice(
         "stage-order", "COPY --from names no stage that is above it.",
         "Stages take from stages above them: check the name, or change the order.",
-        message=r"invalid from flag value|invalid stage index|circular dependency detected on stage"
+        message=r"invalid from flag value|invalid stage index"
         r"|A stage cannot take from",
     ),
     Advice(
@@ -200,8 +219,8 @@ TABLE = (
     ),
     # -- commands that are not there --
     Advice(
-        "no-shell", "This stage has no shell, and RUN needs one.",
-        "Do it in the builder stage, and copy what comes of it.",
+        "no-shell", "This stage has no shell, so RUN cannot work in it.",
+        "Do it in the builder stage, and COPY --from it the files that come of it.",
         message=r'exec: "/bin/sh": ', log=rf'{_EXEC}"?/bin/sh"?: .*no such file',
     ),
     Advice(

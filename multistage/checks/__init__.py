@@ -109,7 +109,6 @@ def build_and_check(
 def does_not_build(lab: LabFolder, error: LearnerError) -> CheckReport:
     """Return the report of a Dockerfile that does not build."""
     where = f" ({error.where})" if error.where else ""
-    nudge = "Read the message: it names the line and what is wrong there."
-    hints = (nudge, error.mend, line_to_write(lab, error))
+    hints = (error.mend, line_to_write(lab, error))
     found = result("builds", _BUILDS, False, f"{error.what}{where}", [h for h in hints if h])
     return CheckReport(lab.name, (found,))

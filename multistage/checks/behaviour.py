@@ -7,20 +7,17 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 from multistage.checks.before import Before, links
+from multistage.checks.not_started import start_hints
 from multistage.checks.requests import (
-    BACKGROUND_HINT,
-    START_HINT,
     Answer,
     NoAnswerError,
     ask,
     end_of,
     reachable_upstream,
-    start_hint,
     upstream_environment,
     wait_until_it_answers,
 )
 from multistage.checks.results import CheckResult, result
-from multistage.checks.starting import in_foreground, trailing_comment
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, RunningContainer
 from multistage.errors import LearnerError, NotPossibleHereError
@@ -72,7 +69,7 @@ def check_behaviour(
     except NotPossibleHereError as error:
         yield from (_unchecked(request, error.what, error.mend) for request in lab.requests)
     except LearnerError as error:
-        yield from _not_started(lab, before, _start_hints(lab, model, error), error, results)
+        yield from _not_started(lab, before, start_hints(lab, model, image, error), error, results)
     else:
         yield from results
 
@@ -99,22 +96,6 @@ def _not_started(
     ]
     done = {check.id: check for check in results}
     yield from (done.get(check.id, check) for check in rest)
-
-
-def _start_hints(lab: LabFolder, model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
-    if isinstance(error, NoAnswerError):
-        return (
-            f"The lab asks on port {lab.port}. Who listens there?",
-            f"The program must listen on port {lab.port} of all addresses: on 127.0.0.1 alone it "
-            "is not reached from outside. EXPOSE does not change where it listens.",
-            "Leave port and address as the app or the base image has them.",
-        )
-    hint = start_hint(error.what)
-    idea = error.mend if hint == START_HINT and error.mend else hint
-    line = trailing_comment(model)
-    comment = f"Line {line}: behind an instruction a comment is part of it. Give it its own line."
-    lines = [comment if line else "", in_foreground(model) if idea == BACKGROUND_HINT else ""]
-    return ("Read what the container or the engine said.", idea, *(hint for hint in lines if hint))
 
 
 def _asked(

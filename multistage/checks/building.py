@@ -11,7 +11,8 @@ from multistage.dockerfile import Dockerfile, DockerfileError, Instruction, Stag
 from multistage.errors import LearnerError
 from multistage.labs import LabFolder
 
-_NOT_FOUND = ("source-not-in-stage", "source-not-in-context")
+_SYSTEM = "not-in-base"
+_NOT_FOUND = ("source-not-in-stage", "source-not-in-context", _SYSTEM)
 _SOURCE_AND_DESTINATION = 2
 
 
@@ -25,14 +26,35 @@ def line_to_write(lab: LabFolder, error: LearnerError) -> str:
         return ""
     for stage in model.stages:
         for copy in stage.instructions:
-            if copy.keyword == "COPY" and str(copy.line) == line and _not_found(copy, error):
-                return _mended(model, stage, copy) or _left_out(model, starter)
+            if copy.keyword == "COPY" and str(copy.line) == line:
+                found = _advice(copy, error)
+                if found == _SYSTEM:
+                    return _known(lab, copy) or _look(model, stage, copy)
+                if found in _NOT_FOUND:
+                    return _mended(model, stage, copy) or _left_out(model, starter)
     return ""
 
 
-def _not_found(copy: Instruction, error: LearnerError) -> bool:
+def _advice(copy: Instruction, error: LearnerError) -> str:
     found = advise(Failure(error.what, step=f"] {copy.original}"))
-    return found is not None and found.advice.name in _NOT_FOUND
+    return found.advice.name if found else ""
+
+
+def _known(lab: LabFolder, copy: Instruction) -> str:
+    """Return the lab's own line for a file that a base image keeps at another place."""
+    path = posixpath.normpath(copy.values[0])
+    lines = [request.hints[-1] for request in lab.requests]
+    return next((s for s in lines if posixpath.basename(path) in s and path not in s), "")
+
+
+def _look(model: Dockerfile, stage: Stage, copy: Instruction) -> str:
+    """Return how to look where a stage keeps what was not found."""
+    source, _ = _meant(model, stage, copy)
+    if source is None or {" ", "$", ";", "&", "|", "`"} & set(copy.values[0]):
+        return ""
+    folder = posixpath.dirname(posixpath.normpath(copy.values[0]))
+    target = f"docker build --target {source.label} -t look ."
+    return f"To see what that stage has: {target} and docker run --rm look ls {folder}"
 
 
 def _mended(model: Dockerfile, stage: Stage, copy: Instruction) -> str:

@@ -85,8 +85,9 @@ def end_of(container: RunningContainer) -> LearnerError | None:
     if exit_code is None:
         return None
     ended = f"The container ended with exit code {exit_code}"
+    log = container.logs()
     return LearnerError(
-        ended + _last_words(container), mend=start_hint(f"{ended}\n{container.logs()}")
+        ended + _last_words(container), mend=start_hint(f"{ended}\n{log}"), said=log
     )
 
 
@@ -104,6 +105,7 @@ BACKGROUND_HINT = (
     "A container ends with its first process: start the server in the foreground, as nginx with "
     '-g "daemon off;".'
 )
+C_LIBRARY_HINT = "The program is there, and its C library is not: build it with CGO_ENABLED=0."
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
 _START_HINTS = (
     (
@@ -115,7 +117,7 @@ _START_HINTS = (
     (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
     (
         r"(^|: )exec:? [^\s\"]+: no such file or directory",
-        "The program is there, and its C library is not: build it with CGO_ENABLED=0.",
+        C_LIBRARY_HINT,
     ),
     (
         r"exec format error",

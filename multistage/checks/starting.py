@@ -12,6 +12,11 @@ from multistage.dockerfile import Dockerfile, Instruction, Stage
 _OPERATORS = frozenset("();<>|&")  # between the commands of a shell
 _EXPANDED = frozenset("$`*?~#\\")  # what a shell does not take for itself
 _QUOTES = re.compile("['\u2018\u2019\u201c\u201d]")
+# What nginx takes as one word is four to a shell, which also takes the semicolon for its own.
+_DAEMON_OFF = re.compile(r"(?<=-g )\s*daemon\s+off;?(?=\s|$)")
+_GO_BUILD = re.compile(r"\bgo +(?:build|install)\b")
+_WITHOUT = r"CGO_ENABLED=0 \g<0>"
+_ALONE = re.compile(r"(?:export )?CGO_ENABLED=0")
 _EXAMPLE = '["/program", "argument"]'
 _WHOLE_LINE = ("CMD", "ENTRYPOINT", "USER", "WORKDIR", "STOPSIGNAL")
 
@@ -37,7 +42,7 @@ def commands(model: Dockerfile) -> list[Instruction]:
 
 def in_exec_form(command: Instruction) -> str:
     """Return the instruction with a JSON array; an example where only a shell knows its words."""
-    words = _words(command)
+    words = words_of(command)
     array = json.dumps(words, ensure_ascii=False) if words else _EXAMPLE
     return f"Line {command.line}: {command.keyword} {array}"
 
@@ -45,23 +50,36 @@ def in_exec_form(command: Instruction) -> str:
 def in_foreground(model: Dockerfile) -> str:
     """Return the command that starts nginx so that it stays, empty where none starts nginx."""
     for command in commands(model):
-        words = _words(command)
+        words = words_of(command)
         if words and words[0].rpartition("/")[2] == "nginx":
             if "-g" in words:
-                del words[words.index("-g") : words.index("-g") + 2]
+                place = words.index("-g")
+                del words[place : place + 2 + (words[place + 1 : place + 2] == ["daemon"])]
             array = json.dumps([*words, "-g", "daemon off;"], ensure_ascii=False)
             return f"Line {command.line}: {command.keyword} {array}"
     return ""
 
 
-def _words(command: Instruction) -> list[str]:
+def without_cgo(model: Dockerfile) -> str:
+    """Return the command that should build with CGO_ENABLED=0, empty where none is found."""
+    runs = [i for stage in model.stages for i in stage.instructions if i.keyword == "RUN"]
+    alone = next((run.line for run in runs if _ALONE.fullmatch(" ".join(run.values))), 0)
+    why = f", for each RUN is a new shell, and line {alone} ends with its own" if alone else ""
+    for run in runs:
+        text = run.original
+        if _GO_BUILD.search(text) and not run.heredocs and "CGO_ENABLED" not in text:
+            return f"Line {run.line}{why}: {_GO_BUILD.sub(_WITHOUT, text, count=1)}"
+    return ""
+
+
+def words_of(command: Instruction) -> list[str]:
     """Return the words of a plain command; none where it is more than that."""
     text = " ".join(command.values)
     if command.json:
         return list(command.values)
     with suppress(ValueError, RecursionError):  # a quote is open, say
         if not text.startswith("["):
-            return _plain_words(text)
+            return _plain_words(_DAEMON_OFF.sub("'daemon off;'", text))
         array = json.loads(_QUOTES.sub('"', text))  # meant as one, with other quotes
         return array if all(isinstance(word, str) for word in array) else []
     return []

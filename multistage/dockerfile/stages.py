@@ -142,6 +142,13 @@ class Dockerfile:
         needed = {stage.index for stage in self.needed(target)}
         return tuple(stage for stage in self.stages if stage.index not in needed)
 
+    def source_title(self, edge: Edge) -> str:
+        """Return what an edge takes from, in words: a stage's title, or an image's name as such."""
+        if isinstance(edge.source, int):
+            return self.stages[edge.source].title
+        plain = not set(edge.source) & set("/:@.")  # a stage may have been meant
+        return f"{edge.source} ({'no stage of that name: ' if plain else ''}an image)"
+
     def external_images(self, target: str | int | None = None) -> tuple[ExternalImage, ...]:
         """Return the images that the target needs from a registry, each once."""
         needed = {stage.index for stage in self.needed(target)}

@@ -153,7 +153,19 @@ CASES = {
     "source in a folder of an image that it has not": Case(
         "FROM alpine:latest AS b\nRUN mkdir /app\nFROM scratch\n"
         "COPY --from=alpine:latest /app/dist /x\n",
-        "in that stage", "/app",
+        "alpine:latest is an image, not a stage of yours", "/app",
+    ),
+    "what a base image has not": Case(
+        "FROM alpine:latest AS b\nFROM scratch\nCOPY --from=b /usr/share/zoneinfo /x\n",
+        "its base image does not bring it", "zoneinfo",
+    ),
+    "package manager of a stand-in": Case(
+        ALPINE + "RUN apk add x\n", "Only the stand-in of alpine:latest lacks apk",
+        "apk: not found",
+    ),
+    "RUN first on scratch, while another stage builds": Case(
+        f"{ALPINE[:-1]} AS b\nRUN sleep 3\nFROM scratch\nRUN ls\nCOPY --from=b /etc /x\n",
+        "has no shell", "/bin/sh",
     ),
     "no go.mod": Case(
         GO + "COPY main.go .\nRUN go build .\n", "no go.mod where go runs",

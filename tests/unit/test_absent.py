@@ -256,6 +256,7 @@ def lacks(lab: LabFolder, *files: File) -> set[str]:
         ("react-nginx", link("usr/bin/npm"), {"toolchain"}),
         ("react-nginx", plain("app/node_modules/react/index.js"), {"dependencies"}),
         ("react-nginx", plain("node_modules/react/index.js"), {"dependencies"}),
+        ("react-nginx", link("app/node_modules/.bin/vite"), {"dependencies"}),
         ("react-nginx", plain("usr/share/nginx/html/assets/index-1.js"), set()),
         ("react-nginx", link("bin/sh"), set()),
         ("react-nginx", program("usr/sbin/nginx"), set()),

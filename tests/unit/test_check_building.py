@@ -135,9 +135,42 @@ def test_a_file_that_makes_no_sense_gets_no_line(lab: LabFolder) -> None:
 def test_the_line_is_the_last_hint_of_a_dockerfile_that_does_not_build(lab: LabFolder) -> None:
     lab.dockerfile.write_text(f"{NGINX}COPY dist /html\n", "utf-8")
     [found] = does_not_build(lab, missing("/dist", f"{lab.dockerfile}:7")).checks
-    assert found.hints[1:] == (
-        "Look.", f"Line 7, {WORKDIR}: {MENDED}"
-    )  # fmt: skip
+    assert found.hints == ("Look.", f"Line 7, {WORKDIR}: {MENDED}")
+
+
+@pytest.mark.parametrize(
+    ("path", "look"),
+    [
+        ("/usr/share/zoneinfo", "/usr/share"), ("/etc/ssl/certs/x.pem", "/etc/ssl/certs"),
+        ("/opt/tool", "/opt"), ("/var/lib/x/", "/var/lib"),
+        ("/usr/src/app/server", ""), ("/var/www/page", ""), ("/data/usr/x", ""),
+    ],
+)  # fmt: skip
+def test_what_a_base_image_should_have_is_not_guessed_but_looked_for(
+    lab: LabFolder, path: str, look: str
+) -> None:
+    said = line(lab, f"{GO}FROM scratch\n", f"COPY --from=build {path} /x", path.rstrip("/"))
+    shown = f"docker build --target build -t look . and docker run --rm look ls {look}"
+    assert (shown in said) == bool(look)
+    assert bool(said)
+
+
+def test_what_is_missing_is_recognised_in_the_words_of_both_engines(lab: LabFolder) -> None:
+    lab.dockerfile.write_text(f"{GO}FROM scratch\nCOPY --from=build /opt/tool /x\n", "utf-8")
+    for said in ('"/opt/tool": not found', "/opt/tool is not there to be copied."):
+        what = f"The build stopped at [stage-1 1/1] COPY --from=build /opt/tool /x: {said}"
+        found = line_to_write(lab, LearnerError(what, where=f"{lab.dockerfile}:5"))
+        assert found.endswith("look ls /opt")
+
+
+def test_the_lab_may_know_where_a_base_image_keeps_it(lab: LabFolder) -> None:
+    knows = "COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /zoneinfo.zip"
+    told = replace(lab, requests=(replace(lab.requests[0], hints=("Look.", knows)),))
+    copy = "COPY --from=build /usr/share/zoneinfo /x"
+    assert line(told, f"{GO}FROM scratch\n", copy, "/usr/share/zoneinfo") == knows
+    same = "/usr/local/go/lib/time/zoneinfo.zip"
+    said = line(told, f"{GO}FROM scratch\n", f"COPY --from=build {same} /x", same)
+    assert said.endswith("look ls /usr/local/go/lib/time")
 
 
 @pytest.mark.parametrize(

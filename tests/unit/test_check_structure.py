@@ -165,6 +165,7 @@ SHELL_ONLY = 'CMD ["/program", "argument"]'
     ("command", "said"),
     [
         ('CMD nginx -g "daemon off;"', 'CMD ["nginx", "-g", "daemon off;"]'),
+        ("CMD nginx -g daemon off;", 'CMD ["nginx", "-g", "daemon off;"]'),
         ("cmd exec nginx -g 'daemon off;'", 'CMD ["nginx", "-g", "daemon off;"]'),
         ("ENTRYPOINT /server", 'ENTRYPOINT ["/server"]'),
         ('CMD sh -c "a && b"', 'CMD ["sh", "-c", "a && b"]'),

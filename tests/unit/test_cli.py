@@ -154,7 +154,8 @@ def test_wrong_usage_ends_the_process_with_exit_code_2() -> None:
 @pytest.mark.usefixtures("no_engine")
 def test_an_unknown_lab_gets_the_nearest_name(command: str, capsys: Captured) -> None:
     what, mend = error_of([command, "go-scrach"], capsys, 2)
-    assert what == "There is no lab called go-scrach."
+    folder = "" if command in ("watch", "reset") else " and no folder"
+    assert what == f"There is no lab{folder} called go-scrach."
     assert mend == "Did you mean go-scratch?"
 
 
@@ -242,6 +243,18 @@ def test_the_graph_as_text_shows_what_each_stage_takes(tmp_path: Path, capsys: C
         "build (line 1) FROM golang:1.27",
         "stage 1 (line 2) FROM scratch",
         "    ← build: /server /server (line 3)",
+    ]
+
+
+def test_the_graph_says_of_a_name_that_is_no_stage_what_it_is(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    text = "FROM a:1\nFROM scratch\nCOPY --from=builder /x /\nCOPY --from=nginx:alpine /y /\n"
+    (tmp_path / "Dockerfile").write_text(text, "utf-8")
+    assert main(["graph", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "    ← builder (no stage of that name: an image): /x / (line 3)",
+        "    ← nginx:alpine (an image): /y / (line 4)",
     ]
 
 

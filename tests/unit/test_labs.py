@@ -48,6 +48,12 @@ def test_a_lab_may_have_hints_of_its_own_for_the_user(tmp_path: Path) -> None:
     assert read_lab(write_lab(tmp_path, "b") / "lab.toml").nonroot_hints == ()
 
 
+def test_a_lab_may_name_the_line_that_starts_its_program(tmp_path: Path) -> None:
+    own = LAB_TOML.replace("minutes = 20", 'minutes = 20\nstart_line = "CMD x"')
+    assert read_lab(write_lab(tmp_path, "a", toml=own) / "lab.toml").start_line == "CMD x"
+    assert read_lab(write_lab(tmp_path, "b") / "lab.toml").start_line == ""
+
+
 def test_the_lines_that_react_gives_for_its_user_are_those_of_a_right_answer() -> None:
     [run, user] = find_lab("react-nginx").nonroot_hints[-1].split(", and below it ")
     answer = ROOT / "tests" / "right_answers" / "react-nginx" / "nonroot-as-hinted" / "Dockerfile"
@@ -115,6 +121,7 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         LAB_TOML.replace("minutes = 20", "minutes = 20.5"),
         LAB_TOML.replace("minutes = 20", 'minutes = 20\nnonroot_hints = "one"'),
         LAB_TOML.replace("minutes = 20", "minutes = 20\nnonroot_hints = [1]"),
+        LAB_TOML.replace("minutes = 20", "minutes = 20\nstart_line = 1"),
     ],
     ids=[
         "no TOML",
@@ -133,6 +140,7 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         "minutes are no whole number",
         "text for the user's hints",
         "a number for a hint",
+        "start line is no text",
     ],
 )
 def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:

@@ -71,6 +71,19 @@ def test_a_failing_run_names_line_output_and_exit_code() -> None:
     assert "before-the-end" in error.what
 
 
+def test_a_failure_is_kept_of_a_step_that_seemed_to_have_ended_before_it_began() -> None:
+    # The first step of a stage FROM scratch, while another stage builds.
+    _, reader, log = read("no-shell")
+    failed = log.failed()
+    assert failed is not None
+    assert failed.step.name == "[stage-1 1/2] RUN apk add ca-certificates tzdata"
+    assert 0.1 < failed.seconds < 1
+    error = build_error(request(), reader.text, log)
+    assert "[stage-1 1/2]" in error.what
+    assert 'exec: "/bin/sh": stat /bin/sh: no such file or directory' in error.what
+    assert error.where.endswith("Dockerfile:7")
+
+
 def test_a_missing_copy_source_names_the_path_and_line() -> None:
     _, reader, log = read("missing-source")
     error = build_error(request(), reader.text, log)

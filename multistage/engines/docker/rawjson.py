@@ -31,7 +31,7 @@ class ProgressReader:
         self.text: list[str] = []
         self._steps: dict[str, Step] = {}
         self._begun: set[str] = set()
-        self._ended: set[str] = set()
+        self._ended: dict[str, str] = {}  # the error of each, mostly none
 
     def read(self, lines: Iterable[str]) -> Iterator[Event]:
         """Yield the events that ``lines`` tell of, in order."""
@@ -77,15 +77,17 @@ class ProgressReader:
         if started and digest not in self._begun:
             self._begun.add(digest)
             yield StepStarted(step, _seconds(started))
-        if completed and digest not in self._ended:
-            self._ended.add(digest)
+        error = vertex.get("error", "")
+        # A step without inputs is said to have ended before it begins: its failure comes second.
+        if completed and self._ended.get(digest) != error:
+            self._ended[digest] = error
             at = _seconds(completed)
             yield StepFinished(
                 step,
                 at,
                 seconds=max(0.0, at - _seconds(started)) if started else 0.0,
                 cached=bool(vertex.get("cached")),
-                error=vertex.get("error", ""),
+                error=error,
             )
 
 
