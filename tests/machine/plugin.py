@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the tests' progress apart: who tests the course may be in the middle of it."""
+    """Keep the tests' progress apart, and let Ctrl+C reach what they start.
+
+    Who tests the course may be in the middle of it, or have a shell start this in the background:
+    that ignores Ctrl+C, and so would every process that a test starts and interrupts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tempfile.TemporaryDirectory(prefix="multistage-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(folder.cleanup)
     os.environ["MULTISTAGE_PROGRESS"] = str(Path(folder.name) / "progress.json")
