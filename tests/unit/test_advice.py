@@ -128,7 +128,7 @@ def test_recorded_messages_are_recognised(message: str, name: str) -> None:
         ("npm ERR! code SELF_SIGNED_CERT_IN_CHAIN", "certificate"),
         ("npm ERR! missing script: build", "missing-script"),
         # apt: methods/connect.cc and methods/tls of https://salsa.debian.org/apt-team/apt
-        ("Err:1 http://deb.debian.org x: Temporary failure resolving 'deb.debian.org'", "network"),
+        ("Err:1 http://mirror.example x: Temporary failure resolving 'mirror.example'", "network"),
         (
             "  Certificate verification failed: The certificate is NOT trusted. The certificate "
             "issuer is unknown.",
