@@ -12,7 +12,7 @@ from multistage.checks.requests import (
     Answer,
     NoAnswerError,
     ask,
-    end_of,
+    end_after_answers,
     reachable_upstream,
     upstream_environment,
     wait_until_it_answers,
@@ -62,7 +62,7 @@ def check_behaviour(
             wait_until_it_answers(container)
             results.append(_started(time.monotonic() - started))
             results += _asked(container, lab, upstream, before)
-            if (end := end_of(container)) is not None:
+            if (end := end_after_answers(container)) is not None:
                 del results[0]  # it answered, and did not last
                 raise end
             results.append(_stopped(container, image))

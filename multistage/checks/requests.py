@@ -18,6 +18,7 @@ from multistage.errors import LearnerError
 _START_SECONDS = 30.0  # how long a container may take until it answers
 _FIRST_PATIENCE = 1.0  # for the first answer: it grows by what the wait has taken
 _ANSWER_SECONDS = 15.0
+_KNOWN_SECONDS = 2.0  # within which an engine knows that a container has ended
 _ANSWER_BYTES = 1 << 20
 _PLAIN = "/?#[]@!$&'()*+,;=:%~-._"  # what a URL may hold as it is (RFC 3986, section 2)
 _UPSTREAM_CANDIDATES = ("https://example.com/", "https://www.docker.com/")
@@ -89,6 +90,20 @@ def end_of(container: RunningContainer) -> LearnerError | None:
     return LearnerError(
         ended + _last_words(container), mend=start_hint(f"{ended}\n{log}"), said=log
     )
+
+
+def end_after_answers(container: RunningContainer) -> LearnerError | None:
+    """Return how a container that has answered ended by itself, ``None`` while it still answers.
+
+    Who asks notices an end sooner than the engine knows of it: where no answer comes any more,
+    the engine is given a moment.
+    """
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    while (end := end_of(container)) is None and time.monotonic() < deadline:
+        if ask(container.address, "/", _FIRST_PATIENCE).status:
+            return None
+        time.sleep(0.1)
+    return end
 
 
 def _last_words(container: RunningContainer) -> str:

@@ -571,21 +571,31 @@ def test_what_was_found_before_a_container_was_lost_is_kept(lab: LabFolder) -> N
     assert [n for n in ORDER[2:6] if found[n].passed] == ["starts", "answers-/", "assets"]
 
 
+@dataclass
 class EndsSoon(MadeContainer):
-    """A container that answers, and has ended when it is looked at again."""
+    """A container that answers, and has ended when it is looked at again.
 
-    looks = 0
+    The engine knows of that only when it has been asked some times more.
+    """
+
+    unknown_for: int = 0
+    looks: int = 0
 
     def exit_code(self) -> int | None:
         self.looks += 1
-        return None if self.looks == 1 else 0
+        if self.looks > 1:  # nothing listens any more
+            self.address = ""
+        return None if self.looks <= 1 + self.unknown_for else 0
 
 
-def test_a_container_that_answers_and_then_ends_has_not_started(lab: LabFolder) -> None:
+@pytest.mark.parametrize("unknown_for", [0, 3])
+def test_a_container_that_answers_and_then_ends_has_not_started(
+    lab: LabFolder, unknown_for: int
+) -> None:
     lab.dockerfile.write_text(f'{TWO_STAGES}CMD ["nginx"]\n', "utf-8")
     with serving(SITE) as after, serving(SITE) as old:
-        engine = MadeEngine({}, EndsSoon(after.container.address),
-                            before=MadeEngine({}, old.container))  # fmt: skip
+        container = EndsSoon(after.container.address, unknown_for=unknown_for)
+        engine = MadeEngine({}, container, before=MadeEngine({}, old.container))
         found = by_id(check_lab(engine, lab, made_build(SMALL)))
     assert list(found)[2:6] == ["starts", "answers-/", "assets", "stops"]
     assert [name for name in ORDER[2:6] if found[name].passed] == ["answers-/", "assets"]
