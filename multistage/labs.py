@@ -32,6 +32,9 @@ class Request:
         hints: from a nudge over the idea to the line to write.
         needs_network: whether the app asks another server.
         same: whether type and body must be the before image's.
+        file: the name of a file that the answer needs in the image, where it needs one.
+        file_hints: the hints where that file is copied and the answer is wrong all the same:
+            the idea and the line to write. ``{there}`` stands for where it was copied to.
     """
 
     path: str
@@ -41,6 +44,8 @@ class Request:
     hints: tuple[str, ...]
     needs_network: bool = False
     same: bool = False
+    file: str = ""
+    file_hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,7 @@ def read_lab(file: Path) -> LabFolder:
         ) from error
 
 
-_LISTS = ("hints", "paths", "programs", "context")
+_LISTS = ("hints", "file_hints", "paths", "programs", "context")
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 
 from multistage.checks.before import Before, links
+from multistage.checks.brought import with_brought_files
 from multistage.checks.not_started import start_hints
 from multistage.checks.requests import (
     Answer,
@@ -54,6 +55,7 @@ def check_behaviour(
     before: Before,
 ) -> Iterator[CheckResult]:
     """Run the image once, and yield the results of all checks of its behaviour."""
+    lab = with_brought_files(lab, model, image)
     upstream = reachable_upstream() if any(r.needs_network for r in lab.requests) else None
     started = time.monotonic()
     results: list[CheckResult] = []

@@ -174,12 +174,19 @@ def _what(message: str, failed: StepFinished | None, log: BuildLog) -> str:
     if (parse_error := _PARSE_ERROR.search(message)) is not None:
         return f"The Dockerfile cannot be read: {parse_error['text']}"
     if (missing := _MISSING.search(message)) is not None:
-        return f"The build stopped: {missing['path'] or missing['walked']} was not found."
+        return f"The build stopped: {_missing_path(missing, failed)} was not found."
     if failed is None:
         return f"The build stopped: {message}"
     output = "".join(log.output.get(failed.step.id, [])).rstrip().splitlines()[-15:]
     tail = "".join(f"\n    {line}" for line in output)
     return f"The build stopped at {failed.step.name}: {failed.error}{tail}"
+
+
+def _missing_path(missing: re.Match[str], failed: StepFinished | None) -> str:
+    """Return the path as the instruction has it: BuildKit may name the folder that it lacks."""
+    walked = missing["walked"]
+    words = failed.step.name.split() if failed and walked else []
+    return missing["path"] or next((w for w in words if w.startswith(f"{walked}/")), walked)
 
 
 def _mend(message: str, failed: StepFinished | None) -> str:

@@ -1,0 +1,39 @@
+"""Hints for a file that a request needs and that came along, to where the program does not look."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from multistage.checks.building import workdir
+from multistage.checks.starting import chain
+from multistage.dockerfile import Dockerfile
+from multistage.images import ImageArchive, final_tree
+from multistage.labs import LabFolder, Request
+
+
+def with_brought_files(lab: LabFolder, model: Dockerfile, image: ImageArchive) -> LabFolder:
+    """Return the lab with other hints for each request whose file the final stage copies."""
+    paths = set(final_tree(image))
+    return replace(lab, requests=tuple(_request(r, model, paths) for r in lab.requests))
+
+
+def _request(request: Request, model: Dockerfile, paths: set[str]) -> Request:
+    if not request.file:
+        return request
+    for stage in chain(model):
+        for copy in reversed(stage.instructions):
+            *sources, destination = copy.values or ("",)
+            if copy.keyword == "COPY" and request.file in map(posixpath.basename, sources):
+                place = posixpath.join(workdir(model, stage), destination)
+                there = _file(place, request.file, paths)
+                nudge = f"Line {copy.line} copies {request.file} to {there}. Who looks there?"
+                hints = (hint.replace("{there}", there) for hint in request.file_hints)
+                return replace(request, hints=(nudge, *hints))
+    return request
+
+
+def _file(place: str, name: str, paths: set[str]) -> str:
+    """Return the copied file's path: in a folder it keeps its name."""
+    inside = posixpath.normpath(posixpath.join(place, name))
+    return inside if inside.lstrip("/") in paths else posixpath.normpath(place)
