@@ -51,7 +51,7 @@ def intruder(images: Mapping[str, Build]) -> Shown:
         lines.append(f"    programs: {found.programs:,}, set-uid among them: {found.set_uid}")
         lines.append(f"    shells: {', '.join(found.shells) or 'none'}")
         lines.append(f"    package managers: {', '.join(found.package_managers) or 'none'}")
-        lines.append(f"    installed packages that it names: {found.packages:,}")
+        lines.append(f"    packages that it lists as installed: {found.packages:,}")
     if stand_ins:
         lines.append(_STAND_INS_LACK)
     return Shown("\n".join(lines))

@@ -26,6 +26,7 @@ RUN_ELSEWHERE = {
     "python3 start.py test": ".ci/run",
     "python3 start.py test --phase unit": ".github/workflows/ci.yml",
     "docker build -t myapp:multi .": "tests/labs/test_verify_snippets.py",
+    "docker build -t myapp:single -f ../before/Dockerfile .": "tests/labs/test_verify_snippets.py",
     "docker images myapp": "tests/labs/test_verify_snippets.py",
     "docker tag myapp:multi myapp:1.0": "tests/labs/test_verify_snippets.py",
     "docker history myapp:multi": "tests/labs/test_verify_snippets.py",
@@ -34,7 +35,7 @@ RUN_ELSEWHERE = {
     "docker build -t myapp:multi --label try=2 .": "tests/labs/test_verify_snippets.py",
     "docker image ls --filter dangling=true --filter label=try=1": "tests/labs/test_verify_snippets.py",
     "docker image prune": "tests/labs/test_verify_snippets.py",
-    "docker image rm myapp:multi": "tests/labs/test_verify_snippets.py",
+    "docker image rm myapp:multi myapp:single": "tests/labs/test_verify_snippets.py",
 }
 RUN_HERE = {
     "python3 start.py setup",

@@ -47,10 +47,12 @@ def app(tmp_path: Path) -> Iterator[Path]:
         ROOT / "labs/react-nginx/app", folder, ignore=shutil.ignore_patterns("node_modules")
     )
     shutil.copyfile(ROOT / "solutions/react-nginx/nginx/Dockerfile", folder / "Dockerfile")
-    model = read_dockerfile(folder / "Dockerfile", folder)
-    prepare_bases(choose("docker"), model, None, lambda _line: None)
+    single = shutil.copytree(ROOT / "labs/react-nginx/before", tmp_path / "before") / "Dockerfile"
+    for dockerfile in (folder / "Dockerfile", single):
+        model = read_dockerfile(dockerfile, folder)
+        prepare_bases(choose("docker"), model, None, lambda _line: None)
     yield folder
-    names = ["myapp:multi", "myapp:1.0"]
+    names = ["myapp:multi", "myapp:1.0", "myapp:single"]
     subprocess.run(["docker", "image", "rm", *names], capture_output=True, check=False)
 
 
@@ -82,21 +84,24 @@ def test_the_commands_do_what_the_lesson_says(app: Path) -> None:
     output = dict(said)
 
     assert list(tags[shown.index("docker build -t myapp:multi .")]) == ["multi"]
+    listed = output["docker images myapp"]
+    assert re.search(r"\bmulti\b", listed)
+    assert re.search(r"\bsingle\b", listed)
     two = tags[shown.index("docker tag myapp:multi myapp:1.0")]
-    assert set(two) == {"multi", "1.0"}
+    assert set(two) == {"multi", "1.0", "single"}
     assert two["multi"] == two["1.0"]
     assert "COPY /app/dist" in output["docker history myapp:multi"]
     assert "npm ci" not in output["docker history myapp:multi"]
     assert "Untagged: myapp:1.0" in output["docker image rm myapp:1.0"]
     assert "Deleted" not in output["docker image rm myapp:1.0"]
-    assert list(tags[shown.index("docker image rm myapp:1.0")]) == ["multi"]
+    assert set(tags[shown.index("docker image rm myapp:1.0")]) == {"multi", "single"}
     first, second = (tags[shown.index(command)] for command in shown if "--label" in command)
     assert first["multi"] != second["multi"]
     if "containerd" not in choose("docker").describe():
         assert "<none>" in output["docker image ls --filter dangling=true --filter label=try=1"]
         assert first["multi"] in output["docker image prune"]
     assert "Total reclaimed space" in output["docker image prune"]
-    assert "Deleted: " in output["docker image rm myapp:multi"]
+    assert "Deleted: " in output["docker image rm myapp:multi myapp:single"]
     assert tags[-1] == {}
 
 
