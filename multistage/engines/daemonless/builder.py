@@ -21,12 +21,12 @@ from multistage.engines.daemonless.images import Packer, write_image
 from multistage.engines.daemonless.plan import plan_stage
 from multistage.engines.daemonless.processes import Processes
 from multistage.engines.daemonless.refusals import refuse_unsupported
-from multistage.engines.daemonless.run import Surroundings
 from multistage.engines.daemonless.sandbox import Sandbox
 from multistage.engines.daemonless.snapshots import Snapshots
 from multistage.engines.daemonless.stages import BuiltStage, StageBuilder, secrets_of
 from multistage.engines.daemonless.steps import StepReporter
 from multistage.engines.daemonless.store import Store, StoredImage
+from multistage.engines.daemonless.surroundings import Surroundings
 from multistage.engines.daemonless.tree import Delta, Tree
 from multistage.engines.events import Report
 from multistage.errors import LearnerError, MachineError

@@ -17,6 +17,16 @@ from pathlib import Path
 _POLL_SECONDS = 0.05
 
 
+def lies_in(root: Path, path: str) -> bool:
+    """Return whether the folder of ``path``, a place below ``root``, is reached without links.
+
+    A command may have put a link in place of a folder, which leads out of the image's files.
+    """
+    folder = os.path.dirname(path.strip("/"))
+    real = os.path.realpath(root)
+    return os.path.realpath(f"{real}/{folder}") == os.path.normpath(f"{real}/{folder}")
+
+
 def write_whole(file: Path, data: bytes) -> None:
     """Write a file so that others see the old content or the new, never a part."""
     with unfinished(file.parent, f".{file.name}-") as (handle, name):

@@ -23,6 +23,7 @@ from multistage.engines.daemonless.plan import (
 from multistage.engines.daemonless.snapshots import Snapshots
 from multistage.engines.daemonless.steps import Reported, StepReporter
 from multistage.engines.daemonless.store import StoredImage
+from multistage.engines.daemonless.surroundings import Surroundings
 from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Tree
 from multistage.engines.daemonless.users import UnknownUserError, find_owner
 from multistage.engines.daemonless.workspace import Workspace, make_workspace
@@ -74,7 +75,7 @@ class StageBuilder:
 
     model: Dockerfile
     stage: Stage
-    surroundings: runs.Surroundings
+    surroundings: Surroundings
     reporter: StepReporter
     no_cache: bool
     committed: Callable[[Delta, list[Delta]], None]

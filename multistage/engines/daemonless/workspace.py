@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from multistage.engines.daemonless.files import lies_in
 from multistage.engines.daemonless.sandbox import Overlay, Sandbox
 from multistage.engines.daemonless.snapshots import Snapshots, remove_tree
 from multistage.engines.daemonless.tree import Delta, Tree, is_whiteout
@@ -122,6 +123,8 @@ def _remove_stubs(root: Path, stubs: Iterable[str], *, parents: bool) -> None:
     """
     for stub in sorted(stubs, reverse=True):
         place = f"{root}/{stub.lstrip('/')}"
+        if not lies_in(root, stub):
+            continue
         try:
             status = os.lstat(place)
         except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -148,7 +149,8 @@ def _mount_dev(place: str) -> None:
     for name in _DEVICES:
         if os.path.exists(f"/dev/{name}"):
             os.close(os.open(f"{place}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
-            kernel.mount(f"/dev/{name}", f"{place}/{name}", flags=kernel.MS_BIND)
+            # Read-only, which a device's data is not: else its owner could change its mode for all.
+            bind(f"/dev/{name}", f"{place}/{name}", read_only=True)
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"{place}/{name}")
     for name, kind, options in (
@@ -164,14 +166,10 @@ def bind(source: str, target: str, *, read_only: bool) -> None:
     """Show ``source`` at ``target``."""
     kernel.mount(source, target, flags=kernel.MS_BIND | kernel.MS_REC)
     if read_only:
-        flags = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
-        try:
-            kernel.mount("", target, flags=flags)
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-            # In a user namespace the flags that the mount came with must be kept.
-            kernel.mount("", target, flags=flags | _SAFE)
+        # In a user namespace the flags that the mount came with must be kept: mount_namespaces(7).
+        kept = os.statvfs(target).f_flag & _SAFE
+        flags = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY | kept
+        kernel.mount("", target, flags=flags)
 
 
 def mount_all(mounts: list[dict[str, Any]], stubs: Stubs) -> None:
@@ -186,6 +184,16 @@ def mount_all(mounts: list[dict[str, Any]], stubs: Stubs) -> None:
         else:
             place = stubs.place(entry["target"], folder=os.path.isdir(entry["source"]))
             bind(entry["source"], place, read_only=entry["read_only"])
+
+
+def place_all(bindings: list[list[str]], stubs: Stubs) -> None:
+    """Make the places that proot shows something at.
+
+    It would make and remove them itself, and removes them wherever a link leads by then.
+    """
+    for source, target in bindings:
+        with contextlib.suppress(OSError):  # proot tries once more, and says what is wrong
+            stubs.place(target, folder=os.path.isdir(source))
 
 
 def make_devices(root: str, stubs: Stubs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from multistage.engines.daemonless.sandbox.commands import Command
-from multistage.engines.daemonless.sandbox.process import Process
+from multistage.engines.daemonless.sandbox.process import Process, SandboxError
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _HOSTNAME = "buildkitsandbox"
@@ -109,8 +110,10 @@ def _descriptors(command: Command) -> list[int]:
 def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict[str, Any]:
     argv = None if command.argv is None else list(command.argv)
     kind = sandbox.kind
+    bindings: list[tuple[str, str]] = []
     if kind == "proot" and argv is not None:
-        argv = _proot(command, argv, merged)
+        bindings = _bindings(command, merged)
+        argv = _proot(command, argv, bindings)
     dropped = _LEAD_OUT_OF_CHROOT if kind == "chroot" else ()
     environment = dict(command.environment)
     if kind == "proot":
@@ -130,6 +133,7 @@ def _spec(sandbox: Sandbox, command: Command, merged: Path, status: int) -> dict
         "overlay": asdict(command.overlay) if command.overlay else None,
         "merged": str(merged),
         "mounts": [asdict(mount) for mount in command.mounts],
+        "bindings": bindings,
         "user": command.identity.user,
         "group": command.identity.group,
         "groups": list(command.identity.groups),
@@ -148,17 +152,47 @@ def _has_musl(root: Path) -> bool:
     return any(any(root.glob(f"{folder}/ld-musl-*")) for folder in ("lib", "usr/lib"))
 
 
-def _proot(command: Command, argv: list[str], shared: Path) -> list[str]:
-    """Return the command line of proot, see proot(1). ``shared`` becomes ``/dev/shm``."""
+def _proot(command: Command, argv: list[str], bindings: list[tuple[str, str]]) -> list[str]:
+    """Return the command line of proot, see proot(1)."""
     identity = f"{command.identity.user}:{command.identity.group}"
     line = [shutil.which("proot") or "proot", "-r", str(command.root), "-i", identity]
-    for path in ("/proc", "/sys", *(f"/dev/{name}" for name in _HOST_DEVICES)):
-        if os.path.exists(path):
-            line += ["-b", path]
-    line += ["-b", f"{shared}:/dev/shm"]  # the machine's own is none of the command's business
-    for mount in command.mounts:
-        line += ["-b", f"{mount.source}:{mount.target}"]
+    for source, target in bindings:
+        line += ["-b", f"{source}:{target}"]
     return [*line, "-w", command.folder, *argv]
 
 
-_HOST_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+def _bindings(command: Command, shared: Path) -> list[tuple[str, str]]:
+    """Return what proot shows where, as (source, target). ``shared`` becomes ``/dev/shm``."""
+    devices = _own_devices(shared) if os.geteuid() == 0 else Path("/dev")
+    return [
+        ("/proc", "/proc"),
+        ("/sys", "/sys"),
+        *((str(devices / n), f"/dev/{n}") for n in _DEVICES if (devices / n).exists()),
+        (str(shared), "/dev/shm"),  # the machine's own is none of the command's business
+        *((mount.source, mount.target) for mount in command.mounts),
+    ]
+
+
+def _own_devices(shared: Path) -> Path:
+    """Return a folder with devices of the command's own: as root it could remove the machine's."""
+    folder = Path(f"{shared}.devices")
+    folder.mkdir()
+    for name, numbers in _DEVICES.items():
+        try:
+            os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
+        except PermissionError as error:
+            reason = "root may not make devices here, which proot then needs"
+            raise SandboxError(f"mknod {name}", reason) from error
+        (folder / name).chmod(0o666)  # whatever the umask
+    return folder
+
+
+# https://www.kernel.org/doc/Documentation/admin-guide/devices.txt
+_DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}

@@ -136,8 +136,11 @@ def _child(spec: dict[str, Any]) -> NoReturn:
 def _enter_root(spec: dict[str, Any]) -> list[str]:
     """Make the image's files the root; return what was made for the mounts."""
     if spec["kind"] == "proot":
+        stubs = filesystem.Stubs(spec["root"])
+        if spec["root"] != "/":  # the machine's own, in a trial
+            filesystem.place_all(spec["bindings"], stubs)
         _make_folder(spec, spec["root"])
-        return []
+        return stubs.made
     if spec["kind"] == "chroot":
         stubs = filesystem.Stubs(spec["root"])
         filesystem.make_devices(spec["root"], stubs)
