@@ -155,6 +155,11 @@ def test_what_a_base_image_should_have_is_not_guessed_but_looked_for(
     assert bool(said)
 
 
+@pytest.mark.parametrize("path", ["/usr/lib/a;b", "/usr/lib/$TOOL", "/usr/lib/a&b", "/opt/`x`"])
+def test_no_command_is_shown_that_a_shell_would_read_otherwise(lab: LabFolder, path: str) -> None:
+    assert line(lab, f"{GO}FROM scratch\n", f"COPY --from=build {path} /x", path) == ""
+
+
 def test_what_is_missing_is_recognised_in_the_words_of_both_engines(lab: LabFolder) -> None:
     lab.dockerfile.write_text(f"{GO}FROM scratch\nCOPY --from=build /opt/tool /x\n", "utf-8")
     for said in ('"/opt/tool": not found', "/opt/tool is not there to be copied."):

@@ -27,14 +27,14 @@ def lab(tmp_path: Path) -> LabFolder:
     return replace(made, nonroot_hints=("nudge", "idea", "line"), start_line="Remove it.")
 
 
-def image(*paths: str, user: str = "", **config: object) -> ImageArchive:
+def image(*paths: str, user: object = "", **config: object) -> ImageArchive:
     content = {"config": {"User": user, **config}}
     data = made_archive(dict.fromkeys(paths, b"x"), content)
     return read_archive(io.BytesIO(data), "made", keep_files=True, keep_digests=True)
 
 
 def hints(
-    lab: LabFolder, command: str, said: str, *paths: str, log: str = "", **config: str
+    lab: LabFolder, command: str, said: str, *paths: str, log: str = "", **config: object
 ) -> tuple[str, ...]:
     model = parse(f"FROM a:1\n{command}\n")
     error = LearnerError(said, said=log)
@@ -100,6 +100,15 @@ def test_a_program_that_is_elsewhere_in_the_image_is_found(
     found = hints(lab, command, said, "etc/passwd", there)
     assert f"/{there} is there" in found[1]
     assert found[2] == f"Line {2 + command.count(chr(10))}: {line}"
+
+
+def test_a_word_is_looked_up_in_the_path_that_the_image_names(lab: LabFolder) -> None:
+    said = [
+        hints(lab, 'CMD ["server"]', GONE, "app/server", Env=[f"PATH={path}"])
+        for path in ("/bin", "/bin:/app")
+    ]
+    assert "/app/server is there" in said[0][1]
+    assert "is there" not in said[1][1]
 
 
 @pytest.mark.parametrize(
