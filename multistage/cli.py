@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from multistage import commands, progress_commands
-from multistage.errors import CourseError, UsageError
+from multistage.errors import CourseError, MachineError, UsageError
 
 _SIGNALLED = 128
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -54,6 +54,10 @@ def _seconds(text: str) -> float:
 
 class _Parser(argparse.ArgumentParser):
     """Reports wrong usage as the course reports every error."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Whether an error is told as JSON is read off the words: each option has one name.
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}.", mend=f"See: {self.prog} --help")
@@ -139,6 +143,18 @@ def _end(number: int, _frame: object) -> None:
     raise SystemExit(_SIGNALLED + number)
 
 
+def _say(error: CourseError, *, json_asked: bool) -> None:
+    print(error, file=sys.stderr)
+    if json_asked:
+        fault = {"what": error.what, "where": error.where, "mend": error.mend}
+        print(json.dumps({"error": fault}, indent=2))
+
+
+def _drop_output() -> None:
+    """Have the rest of the output go nowhere: else Python complains of it once more at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1, 2 or 3 (see errors.py)."""
     for stream in (sys.stdout, sys.stderr):
@@ -147,25 +163,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _end)
+    json_asked = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         options = parser().parse_args(arguments)
         outcome: commands.Outcome = options.run(options)
         if options.json:
             print(json.dumps(outcome.document, indent=2))
-        sys.stdout.flush()
+        if sys.stdout:  # it may be closed
+            sys.stdout.flush()
     except CourseError as error:
-        print(error, file=sys.stderr)
-        if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            fault = {"what": error.what, "where": error.where, "mend": error.mend}
-            print(json.dumps({"error": fault}, indent=2))
+        _say(error, json_asked=json_asked)
         return error.exit_code
     except KeyboardInterrupt:
-        print("Interrupted. Nothing is left running.", file=sys.stderr)
+        _say(CourseError("Interrupted. Nothing is left running."), json_asked=json_asked)
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; keep Python from complaining at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        fault = MachineError(
+            f"{error.strerror or error}.", where=str(error.filename or ""),
+            mend="Look whether it is there, who may read and write it, and if the disk is full.",
+        )  # fmt: skip
+        _drop_output() if error.filename is None else None
+        _say(fault, json_asked=json_asked)
+        return fault.exit_code
     return outcome.exit_code
 
 

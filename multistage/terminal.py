@@ -37,8 +37,22 @@ _BAR_CELLS = 44
 _REDRAWS = 5  # drawings of a running build in a second
 _ROWS = 12  # steps that are shown: a terminal is no higher
 
-_out = Console(highlight=False)
-_progress = Console(stderr=True, highlight=False)
+_NARROWEST = 60  # columns: below it, tables have no room for their words
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # whoever read our output had enough: no fault, see cli.main
+
+
+def _console(*, stderr: bool) -> Console:
+    made = _Console(stderr=stderr, highlight=False)
+    made.width = max(made.width, _NARROWEST)
+    return made
+
+
+_out = _console(stderr=False)
+_progress = _console(stderr=True)
 
 
 def console() -> Console:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
 _MAX_DEPTH = 50  # variables within the words of variables
+_MAX_TAKEN = 1 << 20  # characters that one instruction takes out of variables; RUN can use fewer
 
 
 class VariableError(ValueError):
@@ -25,7 +26,7 @@ def expand(
     With ``raw`` quotes stay: that is how here-documents are read.
 
     Raises:
-        VariableError: a variable is malformed, or required and not set.
+        VariableError: a variable is malformed, or required and not set, or they hold too much.
     """
     return _Reader(text, variables, escape, raw=raw).read("")
 
@@ -38,6 +39,7 @@ class _Reader:
         self._raw = raw
         self._position = 0
         self._depth = 0
+        self._taken = 0
 
     def read(self, end: str, *, keep_escapes: bool = False) -> str:
         """Read up to the character ``end``, or to the end of the text."""
@@ -95,14 +97,22 @@ class _Reader:
         if match is None:
             return "$"
         self._position = match.end()
-        return self._variables.get(match[0], "")
+        return self._value(match[0]) or ""
+
+    def _value(self, name: str) -> str | None:
+        """Return a variable's value. Doubled on every line, it would fill the memory."""
+        value = self._variables.get(name)
+        self._taken += len(value or "")
+        if self._taken > _MAX_TAKEN:
+            raise VariableError(f"the variables hold more than {_MAX_TAKEN:,} characters")
+        return value
 
     def _braced(self) -> str:
         match = _NAME.match(self._text, self._position)
         if match is None:
             raise VariableError("${ is not followed by a name")
         name, self._position = match[0], match.end()
-        value = self._variables.get(name)
+        value = self._value(name)
         operator = self._operator()
         if operator == "}":
             return value or ""

@@ -176,6 +176,69 @@ def test_an_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: C
 
     monkeypatch.setattr(labs, "labs", interrupt)
     assert error_of(["labs"], capsys, 130) == ["Interrupted. Nothing is left running."]
+    assert "Interrupted" in json_of(["labs"], capsys, 130)["error"]["what"]
+
+
+def test_an_interrupt_while_the_command_is_loaded_is_no_traceback_either() -> None:
+    done = in_a_process(
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'multistage.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from multistage.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted. Nothing is left running.\n")
+
+
+def test_a_file_that_nobody_expected_to_fail_is_told_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def fail() -> tuple[LabFolder, ...]:
+        raise PermissionError(13, "Permission denied", "/some/file")
+
+    monkeypatch.setattr(labs, "labs", fail)
+    what, where, mend = error_of(["labs"], capsys, 3)
+    assert (what, where) == ("Permission denied.", "/some/file")
+    assert mend.startswith("Look whether it is there")
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["graph", "go-scratch"], ["labs"]])
+def test_a_reader_that_has_had_enough_is_no_fault(arguments: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "multistage", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    assert (process.wait(), process.stderr and process.stderr.read()) == (0, "")
+
+
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+@pytest.mark.skipif(sys.platform != "linux", reason="it has /dev/full")
+def test_an_output_that_takes_nothing_is_no_traceback(output: str) -> None:
+    command = f'"{sys.executable}" -m multistage graph go-scratch {output}'
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == (0 if output == ">&-" else 3)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert ("No space left" in done.stderr) == (output != ">&-")
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_a_terminal_without_a_width_still_shows_words(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "go-scratch" in in_a_process("", "labs").stdout
+
+
+def test_no_option_goes_by_a_part_of_its_name(capsys: Captured) -> None:
+    assert "--js" in error_of(["labs", "--js"], capsys, 2)[0]
 
 
 def test_labs_as_json_are_all_labs_in_order(capsys: Captured) -> None:

@@ -152,7 +152,9 @@ def test_the_command_line_carries_target_secrets_and_arguments() -> None:
         Path("built"),
     )
     assert words[:3] == ["docker", "buildx", "build"]
-    assert words[-1] == "context"
+    # Whole paths: with a dash at their beginning they would be options.
+    assert words[-1] == str(Path("context").absolute())
+    assert words[words.index("--file") + 1] == str(Path("context/Dockerfile").absolute())
     for pair in (["--target", "builder"], ["--secret", "id=a,src=b"], ["--build-arg", "X=1"]):
         place = words.index(pair[0])
         assert words[place : place + 2] == pair

@@ -576,6 +576,15 @@ def test_escapes_in_patterns_and_names_of_digits_are_read_as_buildkit_reads_them
     assert expand(text, {"STAR": "*ab", "1": "one"}) == expected
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("twice", ["$A$A", "${A}${A:-x}", "${A:+$A}$A"])
+def test_variables_that_double_on_every_line_are_refused(twice: str) -> None:
+    text = "ARG A=0123456789\n" + f"ARG A={twice}\n" * 40 + "FROM scratch\n"
+    with pytest.raises(DockerfileError, match="more than 1,048,576 characters") as caught:
+        parse(text)
+    assert 15 < caught.value.line < 20
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

@@ -65,7 +65,9 @@ def command(request: BuildRequest, built: Path) -> list[str]:
     """Return the command line that builds ``request`` and writes what it built to ``built``."""
     words = ["docker", "buildx", "build", "--progress=rawjson", "--load"]
     # An attestation beside the image would be one more "layer" in the archive.
-    words += ["--provenance=false", "--tag", request.tag, "--file", str(request.dockerfile)]
+    words += ["--provenance=false", "--tag", request.tag]
+    # Whole paths: a folder's name may begin with a dash.
+    words += ["--file", str(request.dockerfile.absolute())]
     words += ["--metadata-file", str(built)]
     if request.target is not None:
         words += ["--target", request.target]
@@ -75,7 +77,7 @@ def command(request: BuildRequest, built: Path) -> list[str]:
         words += ["--build-arg", f"{name}={value}"]
     for secret in request.secrets:
         words += ["--secret", secret]
-    return [*words, str(request.context)]
+    return [*words, str(request.context.absolute())]
 
 
 @contextmanager
