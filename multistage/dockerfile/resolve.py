@@ -14,7 +14,7 @@ from multistage.dockerfile.errors import DockerfileError
 from multistage.dockerfile.parser import Instruction, ParsedFile
 from multistage.dockerfile.rules import check_rules
 from multistage.dockerfile.stages import Dockerfile, Edge, Stage
-from multistage.dockerfile.variables import VariableError, expand
+from multistage.dockerfile.variables import VariableError, arg_values, expand
 
 _STAGE_NAME = re.compile(r"^[a-z][a-z0-9-_.]*$")
 _INDEX = re.compile(r"^[0-9]+$")
@@ -144,7 +144,7 @@ def _split(
             groups[-1].append(instruction)
         elif instruction.keyword == "ARG":
             check_rules(instruction, parsed.path)
-            _declare(instruction, global_args, {}, scope)
+            _declare_global(instruction, global_args, scope)
         else:
             raise scope.error(
                 f"{instruction.keyword} stands before the first FROM.", instruction.line,
@@ -155,21 +155,14 @@ def _split(
     return global_args, groups
 
 
-def _declare(
-    instruction: Instruction,
-    variables: dict[str, str],
-    inherited: Mapping[str, str],
-    scope: _Scope,
-) -> None:
-    """Put an ARG's names in force: a build argument first, then its default, then the global."""
+def _declare_global(instruction: Instruction, variables: dict[str, str], scope: _Scope) -> None:
+    """Put a global ARG's names in force; here, unlike in a stage, a word sees those before it."""
     for word in instruction.values:
         name, has_default, default = word.partition("=")
         if name in scope.build_args:
             variables[name] = scope.build_args[name]
         elif has_default:
             variables[name] = scope.expand(default, variables, instruction.line)
-        elif name in inherited:
-            variables[name] = inherited[name]
 
 
 def _stage(group: list[Instruction], above: _Above, scope: _Scope) -> Stage:
@@ -224,7 +217,9 @@ def _run_through(instructions: list[Instruction], variables: dict[str, str], sco
     for instruction in instructions:
         if instruction.keyword == "ARG":
             # An ARG behind an ENV of the same name overrides it, whatever the reference says.
-            _declare(instruction, variables, scope.global_args, scope)
+            words = [scope.expand(word, variables, instruction.line) for word in instruction.values]
+            declared = arg_values(words, scope.build_args, scope.global_args)
+            variables.update((name, value) for name, value in declared if value is not None)
         elif instruction.keyword == "ENV":
             found = {}  # one ENV sees the values from before it
             for name, value in zip(instruction.values[::2], instruction.values[1::2], strict=True):

@@ -7,7 +7,7 @@ https://github.com/moby/buildkit/blob/master/frontend/dockerfile/shell/lex.go
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
 _MAX_DEPTH = 50  # variables within the words of variables
@@ -29,6 +29,25 @@ def expand(
         VariableError: a variable is malformed, or required and not set, or they hold too much.
     """
     return _Reader(text, variables, escape, raw=raw).read("")
+
+
+def arg_values(
+    words: Iterable[str], build_args: Mapping[str, str], outside: Mapping[str, str]
+) -> list[tuple[str, str | None]]:
+    """Return the names that an ARG of a stage declares, in order, each with its value or ``None``.
+
+    Args:
+        words: what stands behind ARG, variables replaced in all of it: a word does not see what
+            the words before it on the same line declare.
+        build_args: values that were given; they come first, then the default in the word.
+        outside: the values from before the first FROM.
+    """
+    found = []
+    for word in words:
+        name, has_default, default = word.partition("=")
+        value = default if has_default else outside.get(name)
+        found.append((name, build_args.get(name, value)))
+    return found
 
 
 class _Reader:

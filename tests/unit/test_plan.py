@@ -177,6 +177,16 @@ def steps(text: str, **arguments: str) -> list[Any]:
     return [p.step for p in planned(text, None, arguments).planned if p.step is not None]
 
 
+def test_a_stage_hands_its_args_on_as_they_are_at_its_end() -> None:
+    first = planned(
+        "FROM x\nARG A=1 N=K GONE\nARG A=2 B=$A $N=3 C=$BASE\nENV N=env", {"Env": ["BASE=yes"]}
+    )
+    assert first.args == {"A": "2", "B": "1", "K": "3", "C": "yes", "N": "env"}
+    model = parse("FROM x", "Dockerfile", {}, LINUX)
+    then = plan_stage(model, model.stages[0], first.config, inherited=first.args)
+    assert then.args == first.args
+
+
 def test_a_run_sees_args_and_env_and_env_wins() -> None:
     [run] = steps("FROM x\nARG A=1\nARG B=2\nENV B=3\nRUN echo $A\n", A="9")
     assert isinstance(run, RunStep)

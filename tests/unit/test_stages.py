@@ -442,6 +442,11 @@ def test_the_arg_of_a_stage_is_not_replaced_in_a_later_from() -> None:
     assert caught.value.line == 3
 
 
+def test_a_word_of_arg_sees_what_was_declared_before_its_line() -> None:
+    found = variables("FROM x\nARG A=1 N=K\nARG A=2 B=$A $N=3")
+    assert found == {"A": "2", "N": "K", "B": "1", "K": "3"}
+
+
 def test_a_stage_on_a_stage_inherits_its_args_and_its_env() -> None:
     found = variables("FROM x AS y\nARG A=1\nENV E=2\nFROM y")
     assert (found["A"], found["E"]) == ("1", "2")

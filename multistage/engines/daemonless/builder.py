@@ -149,7 +149,9 @@ class _Build:
 
     def _stage(self, stage: Stage) -> BuiltStage:
         start, triggers = self._start(stage)
-        plan = plan_stage(self.model, stage, start.config, self.request.build_args, triggers)
+        plan = plan_stage(
+            self.model, stage, start.config, self.request.build_args, triggers, start.args
+        )
         surroundings = Surroundings(
             sandbox=self.workshop.sandbox,
             snapshots=self.workshop.snapshots,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from multistage.dockerfile import Dockerfile, Instruction, Stage
+from multistage.dockerfile.variables import arg_values
 from multistage.engines.daemonless import config as image_config
 from multistage.engines.daemonless.config import ConfigError
 from multistage.engines.daemonless.mounts import RunMount, read_mount
-from multistage.engines.daemonless.scope import Scope, content_of, inherited_args
+from multistage.engines.daemonless.scope import Scope, content_of
 
 SCRIPT_FOLDER = "/dev/pipes"
 
@@ -84,12 +85,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage, planned: its steps, and the config it ends with."""
+    """A stage, planned: its steps, and the config it ends with.
+
+    Attributes:
+        args: the values of the ARGs at its end, for the stages that build on it.
+    """
 
     stage: Stage
     planned: tuple[Planned, ...]
     config: dict[str, Any]
     author: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_stage(
@@ -98,6 +104,7 @@ def plan_stage(
     base_config: Mapping[str, Any],
     build_args: Mapping[str, str] | None = None,
     triggers: tuple[Instruction, ...] = (),
+    inherited: Mapping[str, str] | None = None,
 ) -> StagePlan:
     """Return what a stage does, on a base image or stage with this config.
 
@@ -107,13 +114,14 @@ def plan_stage(
         base_config: the ``config`` of what it builds on.
         build_args: values given to ARGs.
         triggers: the ONBUILD instructions that its base image carries.
+        inherited: the ARGs of the stage that it builds on.
 
     Raises:
         DockerfileError: an instruction is malformed; names its line.
     """
     scope = Scope(model, copy.deepcopy(dict(base_config)), dict(build_args or {}))
     scope.config.pop("OnBuild", None)
-    scope.variables.update(inherited_args(model, stage))
+    scope.variables.update(inherited or {})
     scope.variables.update(
         (name, value)
         for name, value in image_config.environment(scope.config).items()
@@ -122,7 +130,9 @@ def plan_stage(
     planned = (_plan(i, scope) for i in (*triggers, *stage.instructions))
     # BuildKit writes no history for an ONBUILD.
     kept = tuple(p for p in planned if p.instruction.keyword != "ONBUILD")
-    return StagePlan(stage, kept, scope.config, scope.author)
+    names = {*(inherited or {}), *(name for name, _ in scope.args)}
+    args = {name: scope.variables[name] for name in names if name in scope.variables}
+    return StagePlan(stage, kept, scope.config, scope.author, args)
 
 
 def _plan(instruction: Instruction, scope: Scope) -> Planned:
@@ -246,10 +256,7 @@ def _env(instruction: Instruction, scope: Scope) -> _Result:
 
 def _arg(instruction: Instruction, scope: Scope) -> _Result:
     words = [scope.expand(word, instruction) for word in instruction.values]
-    for word in words:
-        name, has_default, default = word.partition("=")
-        value: str | None = default if has_default else scope.model.global_args.get(name)
-        value = scope.build_args.get(name, value)
+    for name, value in arg_values(words, scope.build_args, scope.model.global_args):
         if value is not None:
             scope.variables[name] = value
         scope.args.append((name, value or ""))

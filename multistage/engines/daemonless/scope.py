@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multistage.dockerfile import Dockerfile, DockerfileError, Heredoc, Instruction, Stage
+from multistage.dockerfile import Dockerfile, DockerfileError, Heredoc, Instruction
 from multistage.dockerfile.variables import VariableError, expand
 
 # ARGs that need no declaration:
@@ -90,16 +90,3 @@ def content_of(heredoc: Heredoc) -> str:
     if not heredoc.chomp:
         return heredoc.content
     return _TABS.sub("", heredoc.content)
-
-
-def inherited_args(model: Dockerfile, stage: Stage) -> dict[str, str]:
-    """Return the values of ARGs that the stages have which this one builds on."""
-    if stage.base_stage is None:
-        return {}
-    parent, names = model.stages[stage.base_stage], set()
-    below: Stage | None = parent
-    while below is not None:
-        words = (w for i in below.instructions if i.keyword == "ARG" for w in i.values)
-        names |= {word.partition("=")[0] for word in words}
-        below = None if below.base_stage is None else model.stages[below.base_stage]
-    return {name: parent.variables[name] for name in names if name in parent.variables}

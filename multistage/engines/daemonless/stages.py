@@ -52,6 +52,7 @@ class BuiltStage:
         deltas: lowest first; the first is the base's, where it has one.
         changes: what its own instructions did, those of the stages it builds on first.
         key: the cache key it ends with.
+        args: the values of its ARGs.
     """
 
     base: StoredImage | None
@@ -60,6 +61,7 @@ class BuiltStage:
     config: dict[str, Any]
     key: str
     author: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
     tree_cache: Tree | None = field(default=None, repr=False)
 
     def tree(self) -> Tree:
@@ -89,7 +91,13 @@ class StageBuilder:
             MachineError: the machine falls short.
         """
         built = BuiltStage(
-            start.base, list(start.deltas), list(start.changes), plan.config, start.key, plan.author
+            start.base,
+            list(start.deltas),
+            list(start.changes),
+            plan.config,
+            start.key,
+            plan.author,
+            plan.args,
         )
         session = self.surroundings.session
         workspace = make_workspace(self.surroundings.sandbox, self._snapshots, session)
