@@ -9,6 +9,7 @@ import json
 import re
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class NotStrings(ValueError):
@@ -104,4 +105,4 @@ def json_strings(text: str) -> list[str] | None:
         return None
     if not all(isinstance(item, str) for item in value):
         raise NotStrings(text)
-    return list(value)
+    return [_LONE_SURROGATES.sub("\ufffd", item) for item in value]  # as Go's encoding/json

@@ -48,6 +48,14 @@ def test_a_folder_is_built_inspected_and_exported(context: Path, tmp_path: Path)
     assert json.loads(multistage("inspect", str(file), "--json").stdout)["unpacked_size"]
 
 
+@pytest.mark.parametrize("file", ["no-such-folder/image.tar", "/no-such-folder/image.tar"])
+def test_an_archive_that_cannot_be_written_is_named(file: str, context: Path) -> None:
+    multistage("build", str(context), "--engine", "daemonless")
+    done = multistage("export", "multistage/hello:after", file, "--engine", "daemonless")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [file, "Name another file."]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -287,6 +288,63 @@ def test_a_file_that_cannot_be_read_is_the_learner_s(
     with pytest.raises(LearnerError) as caught:
         build(engine, context)
     assert caught.value.where.endswith("Dockerfile:2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY [[ /x",
+        "COPY --exclude=[ . /x",
+        "COPY --parents a/[ /x",
+        r'COPY ["a\u0000b", "/x"]',
+        r'COPY ["a", "/x\u0000"]',
+        r'COPY ["a", "\u0000/"]',
+        r'COPY ["\ud800", "/x"]',
+        f"COPY {'x' * 300} /x",
+        f"COPY a /{'x' * 300}",
+        f"COPY a /new/{'x' * 300}/",
+        f"WORKDIR /{'x' * 300}",
+        f"WORKDIR {'/x' * 20}{('/' + 'x' * 200) * 20}",
+    ],
+)
+@pytest.mark.parametrize("kind", ["root", "proot"])
+def test_a_path_that_cannot_be_is_the_learner_s(kind: str, text: str, tmp_path: Path) -> None:
+    context = write(tmp_path / "context", f"FROM alpine\n{text}\n", a="a")
+    with pytest.raises(LearnerError) as caught:
+        build(engine_in(tmp_path / "engine", kind), context)
+    assert caught.value.where.endswith("Dockerfile:2")
+    assert caught.value.mend
+    assert str(tmp_path / "engine") not in str(caught.value)
+
+
+def test_a_command_with_nul_in_its_name_is_not_there(
+    engine: DaemonlessEngine, tmp_path: Path
+) -> None:
+    context = write(tmp_path / "context", 'FROM alpine\nCMD ["a\\u0000b"]\n')
+    build(engine, context)
+    finished = engine.run_command("test/faults:a", [])
+    assert finished.exit_code == 127
+    assert "executable file not found" in finished.output
+
+
+def test_a_fault_of_whoever_uses_the_engine_is_not_the_disk_s(
+    engine: DaemonlessEngine, tmp_path: Path
+) -> None:
+    context = write(tmp_path / "context", 'FROM alpine\nCMD ["sleep", "9"]\n')
+    image = build(engine, context)
+    for fault in (OSError(errno.ENOSPC, "full"), OSError(errno.EACCES, "no", "/elsewhere")):
+        with pytest.raises(OSError, match=r"full|elsewhere"), engine.save(image):
+            raise fault
+        with pytest.raises(OSError, match=r"full|elsewhere"), engine.run(image, 80):
+            raise fault
+    with pytest.raises(FileNotFoundError):
+        engine.export(image, tmp_path / "no-such-folder" / "image.tar")
+    own = str(tmp_path / "engine" / "images" / "blob")
+    with pytest.raises(MachineError, match=own), engine.save(image):
+        raise OSError(errno.EIO, "damaged", own)
+    with pytest.raises(MachineError) as caught:
+        engine.load(tmp_path / "no-such.tar")
+    assert caught.value.where == str(tmp_path / "no-such.tar")
 
 
 # Clocks and the cache

@@ -8,9 +8,10 @@ The way of a build through this package: ``builder`` (which stages, in which ord
 from __future__ import annotations
 
 import errno
+import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from multistage.engines import BuildRequest, Finished, RunningContainer
@@ -44,7 +45,7 @@ class DaemonlessEngine:
     name = "daemonless"
 
     def __init__(self, kind: str | None = None, folder: Path | None = None) -> None:
-        self._folder = folder or cache_folder()
+        self._folder = (folder or cache_folder()).absolute()
         with _disk_faults(self._folder):
             self._sandbox = sandbox.choose(kind)
             self._store = Store(self._folder / "images")
@@ -70,12 +71,16 @@ class DaemonlessEngine:
     @contextmanager
     def save(self, image: str) -> Iterator[Readable]:
         """Open the image's archive."""
-        with self._used():
+        with self._used(elsewhere=False):
             yield ArchiveStream(self._store, self._image(image))
 
     def export(self, image: str, file: Path) -> None:
-        """Write an archive of an image that ``docker load`` takes."""
-        with self._used():
+        """Write an archive of an image that ``docker load`` takes.
+
+        Raises:
+            OSError: the archive cannot be written.
+        """
+        with self._used(elsewhere=False):
             names = () if image.startswith("sha256:") else (image,)
             export(self._store, self._image(image), names, file)
 
@@ -120,10 +125,11 @@ class DaemonlessEngine:
         self, image: str, port: int, environment: Mapping[str, str] | None = None
     ) -> Iterator[RunningContainer]:
         """Run an image for a check; always removed after."""
-        with (
-            self._used(),
-            containers.run(self.workshop, self._image(image), port, environment or {}) as running,
-        ):
+        with self._used(elsewhere=False), ExitStack() as stack:
+            with _disk_faults(self._folder):
+                running = stack.enter_context(
+                    containers.run(self.workshop, self._image(image), port, environment or {})
+                )
             yield running
 
     def run_command(self, image: str, command: list[str], seconds: float = 60) -> Finished:
@@ -139,9 +145,10 @@ class DaemonlessEngine:
         return found
 
     @contextmanager
-    def _used(self) -> Iterator[None]:
+    def _used(self, *, elsewhere: bool = True) -> Iterator[None]:
         """Keep ``multistage prune`` of another process away as long as the block lasts."""
-        with _disk_faults(self._folder), locked(self._folder / "lock", shared=True):
+        faults = _disk_faults(self._folder, elsewhere=elsewhere)
+        with faults, locked(self._folder / "lock", shared=True):
             yield
 
 
@@ -152,21 +159,33 @@ def this_platform() -> str:
 
 
 @contextmanager
-def _disk_faults(folder: Path) -> Iterator[None]:
-    """Turn what the disk refuses into an error that says what to do."""
+def _disk_faults(folder: Path, *, elsewhere: bool = True) -> Iterator[None]:
+    """Turn what the disk refuses into an error that says what to do.
+
+    Args:
+        folder: the engine's own.
+        elsewhere: whether to do so too for what does not lie in there, or does not say where it
+            lies; not where a caller's block, or a path of the learner, may be at fault.
+    """
     try:
         yield
     except OSError as error:
+        named = str(error.filename)
+        own = Path(named).is_relative_to(folder)
+        if not own and not elsewhere:
+            raise
+        if isinstance(error, InterruptedError | ConnectionError | TimeoutError):
+            raise  # not of the disk
+        # What has no full path was opened from within the engine's folder.
+        where = named if os.path.isabs(named) and not own else str(folder)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(
                 "The disk is full.",
-                where=str(folder),
+                where=where,
                 mend="Free some space: multistage prune, then try again.",
             ) from error
-        if isinstance(error, InterruptedError | ConnectionError | TimeoutError):
-            raise  # not of the disk
         raise MachineError(
             f"The disk falls short: {error}.",
-            where=str(folder),
-            mend="Check this folder and its rights.",
+            where=where,
+            mend="Check this place and its rights.",
         ) from error

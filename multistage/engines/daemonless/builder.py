@@ -150,7 +150,12 @@ class _Build:
     def _stage(self, stage: Stage) -> BuiltStage:
         start, triggers = self._start(stage)
         plan = plan_stage(
-            self.model, stage, start.config, self.request.build_args, triggers, start.args
+            self.model,
+            stage,
+            start.config,
+            self.request.build_args,
+            triggers,
+            inherited=start.args,
         )
         surroundings = Surroundings(
             sandbox=self.workshop.sandbox,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import re
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ _ESCAPES = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\
 _QUOTE = '"'
 _ASCII = 0x7F
 _BASIC_PLANE = 0x10000
+_SURROGATES = range(0xD800, 0xE000)  # no characters
 _NUMBER = re.compile("[0-9]{1,3}")
 _MAX_SIGNAL = 64
 _MIN_REAL_TIME = 34  # the C library keeps two of the kernel's 32
@@ -207,8 +209,14 @@ def shown_healthcheck(found: Mapping[str, Any]) -> str:
     """Return a ``Healthcheck`` as BuildKit writes it into the history: its fields by ``%q``."""
     names = ("Interval", "Timeout", "StartPeriod", "StartInterval")
     times = " ".join(f'"{_duration(found.get(name, 0))}"' for name in names)
-    retries = _escaped(chr(found.get("Retries", 0)), "'")
+    retries = _escaped(_character(found.get("Retries", 0)), "'")
     return f"&{{{quoted(found['Test'])} {times} '{retries}'}}"
+
+
+def _character(code: int) -> str:
+    """Return the character of a code as Go has it: U+FFFD where there is none."""
+    is_one = code <= sys.maxunicode and code not in _SURROGATES
+    return chr(code) if is_one else "\ufffd"
 
 
 def _escaped(text: str, quote: str) -> str:

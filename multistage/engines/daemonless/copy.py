@@ -48,7 +48,7 @@ def select(step: CopyStep, origin: Tree) -> tuple[Selected, ...]:
     """Return what a COPY's sources mean.
 
     Raises:
-        LearnerError: a source is not there.
+        LearnerError: a source is not there, or a pattern is malformed.
     """
     found = []
     for source in step.sources:
@@ -87,8 +87,11 @@ def _places(pattern: str, origin: Tree, *, deep: bool) -> Iterator[tuple[str, st
         deep: whether ``**`` means folders within one another: else it is another ``*``.
     """
     cleaned = posixpath.normpath(f"/{pattern}").lstrip("/")
-    wild = has_wildcard(pattern)
-    for found in _matches("", cleaned.split("/"), origin, deep=deep) if wild else (cleaned,):
+    parts, wild = cleaned.split("/"), has_wildcard(pattern)
+    if wild:
+        for part in parts:  # also those that are never reached: BuildKit refuses them all
+            _expression(part)
+    for found in _matches("", parts, origin, deep=deep) if wild else (cleaned,):
         place = origin.resolve(found)
         if origin.lookup(place) is not None:
             yield posixpath.basename(found), place
@@ -104,7 +107,7 @@ def _matches(folder: str, parts: list[str], origin: Tree, *, deep: bool) -> Iter
             if entry is not None and entry.is_folder:
                 yield from _matches(below, parts, origin, deep=deep)
         return
-    expression = wildcard(first)
+    expression = _expression(first)
     for name in origin.names(origin.resolve(folder)):
         if not expression.match(name):
             continue
@@ -120,7 +123,7 @@ def _matches(folder: str, parts: list[str], origin: Tree, *, deep: bool) -> Iter
 
 def _without(excludes: tuple[str, ...], place: str, origin: Tree) -> Iterator[Entry]:
     """Yield a source and what is in it, without what ``--exclude`` names."""
-    expressions = [wildcard(posixpath.normpath(e).lstrip("/")) for e in excludes]
+    expressions = [_expression(posixpath.normpath(e).lstrip("/")) for e in excludes]
     left_out: str | None = None
     for entry in origin.walk(place):
         if left_out is not None and entry.path.startswith(left_out):
@@ -131,6 +134,20 @@ def _without(excludes: tuple[str, ...], place: str, origin: Tree) -> Iterator[En
             left_out = f"{entry.path}/"
             continue
         yield entry
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return a pattern as a regular expression.
+
+    Raises:
+        LearnerError: it is malformed.
+    """
+    try:
+        return wildcard(pattern)
+    except ValueError as error:
+        raise LearnerError(
+            f"{error}.", mend="Close the bracket; [[] stands for a bracket in a file's name."
+        ) from error
 
 
 def digest(step: CopyStep, selected: tuple[Selected, ...]) -> str:

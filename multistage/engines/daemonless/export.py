@@ -6,6 +6,7 @@ https://github.com/moby/docker-image-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tarfile
@@ -117,9 +118,12 @@ def _blob(store: Store, digest: str) -> Iterator[bytes]:
         yield header.tobuf(tarfile.PAX_FORMAT)
         left = header.size
         while left:
-            data = stream.read(min(left, _BLOCK))
+            try:
+                data = stream.read(min(left, _BLOCK))
+            except OSError as error:  # says nothing of the file
+                raise OSError(error.errno, error.strerror, str(file)) from error
             if not data:
-                raise OSError(f"{file} became shorter while it was read")
+                raise OSError(errno.EIO, "it became shorter while it was read", str(file))
             left -= len(data)
             hasher.update(data)
             yield data

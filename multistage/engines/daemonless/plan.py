@@ -104,6 +104,7 @@ def plan_stage(
     base_config: Mapping[str, Any],
     build_args: Mapping[str, str] | None = None,
     triggers: tuple[Instruction, ...] = (),
+    *,
     inherited: Mapping[str, str] | None = None,
 ) -> StagePlan:
     """Return what a stage does, on a base image or stage with this config.
@@ -197,6 +198,12 @@ def _copy(instruction: Instruction, scope: Scope) -> _Result:
         ]
     if not sources and not files:
         raise scope.error(f"{instruction.keyword} has nothing to copy.", instruction)
+    if any("\0" in path for path in values):
+        raise scope.error(
+            f"{instruction.keyword}: a path has the character NUL in it.",
+            instruction,
+            "Take \\u0000 out: no file's name can have it.",
+        )
     target = scope.absolute(destination)
     if destination.endswith(("/", "/.")) or destination in (".", ""):
         target = f"{target.rstrip('/')}/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -151,7 +152,11 @@ class StageBuilder:
         return delta
 
     def _of_the_learner(self, error: OSError) -> LearnerError | None:
-        """Return what the learner can mend: a file that cannot be read, or links in a circle."""
+        """Return what the learner can mend: a name, a file's rights, or links in a circle."""
+        if error.errno == errno.ENAMETOOLONG:
+            return LearnerError(
+                "A path in it is too long.", mend="Shorten it: a name may have 255 bytes."
+            )
         context = f"{self.surroundings.origin(None).deltas[0].folder}/"
         name = str(error.filename)
         if name.startswith(context):

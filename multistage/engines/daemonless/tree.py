@@ -44,6 +44,8 @@ class Delta:
 
     def at(self, path: str) -> os.stat_result | None:
         """Return what this delta has at ``path``, of which every parent is a folder in it."""
+        if "\0" in path:  # no file has such a name
+            return None
         try:
             status = os.lstat(f"{self.files}/{path}")
         except (FileNotFoundError, NotADirectoryError):
