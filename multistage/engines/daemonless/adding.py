@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import hashlib
+import http.client
 import lzma
 import os
 import posixpath
 import shutil
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -30,6 +33,7 @@ from multistage.images.streams import Readable, decompressed, read_fully
 _TAR_MAGIC = (257, b"ustar")
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _SECONDS = 60
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_address(source: str) -> bool:
@@ -43,7 +47,7 @@ def expand_sources(
     """Fetch the addresses among the sources of an ADD; return their files and the step without.
 
     Raises:
-        LearnerError: an address has nothing to give, or not what ``--checksum`` says.
+        LearnerError: an address is none, has nothing to give, or not what ``--checksum`` says.
         MachineError: it cannot be reached.
     """
     addresses = [s for s in step.sources if step.keyword == "ADD" and is_address(s)]
@@ -52,7 +56,10 @@ def expand_sources(
     folder = Path(tempfile.mkdtemp(prefix="download-", dir=session))
     destination = step.destination
     for address in addresses:
-        name = posixpath.basename(urllib.parse.urlsplit(address).path)
+        try:
+            name = posixpath.basename(urllib.parse.urlsplit(address).path)
+        except ValueError as error:
+            raise _no_address(address, error) from error
         if not destination.endswith("/"):
             name = posixpath.basename(destination)
         if not name or name in (".", ".."):
@@ -70,12 +77,16 @@ def expand_sources(
 
 def _fetch(address: str, file: Path, checksum: str) -> None:
     try:
-        with urllib.request.urlopen(address, timeout=_SECONDS) as answer, file.open("wb") as out:
+        with _opened(address) as answer, file.open("wb") as out:
             shutil.copyfileobj(answer, out)
             modified = answer.headers.get("Last-Modified")
-    except urllib.error.HTTPError as error:
-        raise LearnerError(f"ADD {address}: the server answered {error.code}.") from error
-    except OSError as error:
+            if answer.length:  # bytes that were promised and did not come
+                raise http.client.IncompleteRead(b"", answer.length)
+    except http.client.IncompleteRead as error:
+        raise MachineError(f"ADD {address}: the download broke off.", mend="Try again.") from error
+    except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "filename", None) or getattr(error, "errno", None) in _FULL:
+            raise  # of the disk
         raise MachineError(
             f"ADD {address} cannot be fetched: {error}.", mend="Check the network, then try again."
         ) from error
@@ -83,9 +94,35 @@ def _fetch(address: str, file: Path, checksum: str) -> None:
     if checksum and checksum != found:
         raise LearnerError(f"ADD {address} is not what --checksum says: it has {found}.")
     file.chmod(0o600)
-    if modified:
-        seconds = parsedate_to_datetime(modified).timestamp()
-        os.utime(file, (seconds, seconds))
+    seconds = _seconds(modified)
+    os.utime(file, (seconds, seconds))
+
+
+def _opened(address: str) -> http.client.HTTPResponse:
+    """Ask for what lies at an address.
+
+    Raises:
+        LearnerError: it is no address, or the server has nothing there.
+    """
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(address, timeout=_SECONDS)
+    except urllib.error.HTTPError as error:
+        raise LearnerError(f"ADD {address}: the server answered {error.code}.") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise _no_address(address, error) from error
+    return answer
+
+
+def _no_address(address: str, error: Exception) -> LearnerError:
+    return LearnerError(f"{address} is no address: {error}.", mend="Check how it is written.")
+
+
+def _seconds(modified: str | None) -> float:
+    """Return the time of a ``Last-Modified``, 0 where it is none: as BuildKit dates the file."""
+    try:
+        return parsedate_to_datetime(modified).timestamp() if modified else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def unpack_archives(
