@@ -28,6 +28,7 @@ class Process:
         self._process, self._merged = process, merged
         self._status: int | None = status
         self._lock = threading.Lock()
+        self._taking = threading.Lock()
         self._said: list[dict[str, Any]] = []
         self.stubs: list[str] = []
 
@@ -73,13 +74,18 @@ class Process:
     def _listen(self) -> None:
         """Hear all that the launcher says, to its end."""
         with self._lock:
-            # Closed once only: another thread may be given the same number a moment later.
-            number, self._status = self._status, None
+            number = self._take_status()
             if number is None:
                 return
             with os.fdopen(number, "rb") as status:
                 self._said = [json.loads(line) for line in status]
             self.stubs = [stub for message in self._said for stub in message.get("stubs", [])]
+
+    def _take_status(self) -> int | None:
+        """Return the descriptor, once: closed twice, its number may be another's by then."""
+        with self._taking:
+            number, self._status = self._status, None
+            return number
 
     def signal(self) -> None:
         """Ask it to end, with all that it started; whoever reads its output sees the end."""
@@ -99,9 +105,9 @@ class Process:
                 self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
-        if self._status is not None:
-            os.close(self._status)
-            self._status = None
+        number = self._take_status()
+        if number is not None:
+            os.close(number)
         self._clean_up()
 
     def _clean_up(self) -> None:
