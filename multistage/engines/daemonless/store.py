@@ -212,13 +212,10 @@ class Store:
         notes = ((entry.get("annotations", {}), entry["digest"]) for entry in entries)
         return {note[_NAME]: digest for note, digest in notes if _NAME in note}
 
-    def keep_only(self, wanted: Any) -> list[str]:
-        """Drop the images whose entry ``wanted`` does not want; return their digests."""
+    def keep_only(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the images whose entry ``wanted`` does not want."""
         with self._changing() as index:
-            kept = [entry for entry in index["manifests"] if wanted(entry)]
-            dropped = [e["digest"] for e in index["manifests"] if e not in kept]
-            index["manifests"] = kept
-        return dropped
+            index["manifests"] = [entry for entry in index["manifests"] if wanted(entry)]
 
     def manifests(self) -> list[dict[str, Any]]:
         """Return the entries of the index."""

@@ -116,10 +116,8 @@ class DeltaWriter:
             self._give(path, owner)
             copy_attributes(entry.real, f"{self._files}/{path}")
 
-    def put_bytes(
-        self, data: bytes, path: str, owner: Owner, mode: int, modified: int | None = None
-    ) -> None:
-        """Write a file; ``modified`` in nanoseconds since the epoch."""
+    def put_bytes(self, data: bytes, path: str, owner: Owner, mode: int) -> None:
+        """Write a file."""
         self.changed = True
         self._clear(path, owner)
         target = f"{self._files}/{path}"
@@ -128,8 +126,6 @@ class DeltaWriter:
             file.write(data)
         self._give(path, owner)
         os.chmod(target, mode)
-        if modified is not None:
-            os.utime(target, ns=(modified, modified))
 
     def folder_on_disk(self, path: str, owner: Owner) -> Path:
         """Return where a folder of this delta lies, for an archive to be unpacked into it."""

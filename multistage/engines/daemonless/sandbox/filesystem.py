@@ -114,7 +114,7 @@ def mount_root(spec: dict[str, Any]) -> str:
     return merged
 
 
-def mount_system(root: str, stubs: Stubs, *, own_users: bool) -> None:
+def mount_system(stubs: Stubs, *, own_users: bool) -> None:
     """Mount /proc, /sys and /dev as a container has them."""
     _mount_proc(stubs.place("/proc", folder=True))
     _mount_sys(stubs.place("/sys", folder=True), own_users=own_users)

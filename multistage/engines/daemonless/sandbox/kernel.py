@@ -89,11 +89,6 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
         raise OSError(error.errno, f"mount {kind or 'of'} {target}: {error.strerror}") from error
 
 
-def unmount(target: str) -> None:
-    """Take a mount away as soon as nothing uses it: umount2(2)."""
-    _call("umount2", os.fsencode(target), MNT_DETACH)
-
-
 def pivot_root(new_root: str) -> None:
     """Make ``new_root``, a mount, the root of this mount namespace."""
     os.chdir(new_root)

@@ -152,7 +152,7 @@ def _enter_root(spec: dict[str, Any]) -> list[str]:
     stubs = filesystem.Stubs(root)
     if spec["argv"] is not None:
         own_users = spec["kind"] == "user-namespaces"
-        filesystem.mount_system(root, stubs, own_users=own_users)
+        filesystem.mount_system(stubs, own_users=own_users)
         filesystem.mount_all(spec["mounts"], stubs)
         _make_folder(spec, root)
     kernel.pivot_root(root)
