@@ -21,7 +21,9 @@ def test_what_the_launcher_says_is_closed_once(
 ) -> None:
     status, launcher_s_end = os.pipe()
     os.close(launcher_s_end)
-    process = Process(subprocess.Popen(["true"], stdout=subprocess.PIPE), status, tmp_path / "x")
+    launcher = subprocess.Popen(["true"], stdout=subprocess.PIPE)
+    launcher.wait()
+    process = Process(launcher, status, tmp_path / "x")
     close = os.close
 
     def while_another_thread_waits(number: int) -> None:
