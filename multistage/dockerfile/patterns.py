@@ -52,10 +52,17 @@ class IgnoreRules:
             if "**" in rule.parts:
                 return True
             if len(rule.parts) > len(here) and all(
-                wildcard(part).match(name) for part, name in zip(rule.parts, here, strict=False)
+                _may_fit(part, name) for part, name in zip(rule.parts, here, strict=False)
             ):
                 return True
         return False
+
+
+def _may_fit(part: str, name: str) -> bool:
+    try:
+        return wildcard(part).match(name) is not None
+    except ValueError:  # a bracket of the pattern holds a slash: only the whole of it says
+        return True
 
 
 def read_ignore_file(text: str) -> IgnoreRules:

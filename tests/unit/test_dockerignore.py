@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from multistage.dockerfile.patterns import read_ignore_file
 from multistage.dockerignore import ignore_rules
 from multistage.errors import LearnerError
 
@@ -35,3 +36,9 @@ def test_the_dockerfiles_own_rules_come_before_those_of_the_context(tmp_path: Pa
     (tmp_path / "Dockerfile.dockerignore").write_text("b\n", "utf-8")
     rules = ignore_rules(tmp_path, tmp_path / "Dockerfile")
     assert (rules.ignores("a"), rules.ignores("b")) == (False, True)
+
+
+def test_a_slash_within_brackets_may_bring_something_back_from_every_folder() -> None:
+    rules = read_ignore_file("*\n![a/b]\n")
+    assert rules.may_include_below("x")
+    assert (rules.ignores("a"), rules.ignores("c")) == (False, True)
