@@ -58,7 +58,15 @@ def replace(file: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; the old one is as it was.
     """
-    file = Path(os.path.realpath(file))  # what a link leads to, not the link
+    replace_link(Path(os.path.realpath(file)), data)  # what a link leads to, not the link
+
+
+def replace_link(file: Path, data: bytes) -> None:
+    """Write a file as :func:`replace` does, in the place of a link where there is one.
+
+    Raises:
+        OSError: it cannot be written; the link, and what it leads to, are as they were.
+    """
     new = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         with new.open("wb") as handle:

@@ -11,6 +11,7 @@ from typing import Any
 
 from multistage.dockerfile import parse
 from multistage.errors import LearnerError, MachineError, UsageError
+from multistage.files import replace_link
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -237,10 +238,13 @@ _PLAIN_FIELDS = (
 def reset(lab: LabFolder) -> Path | None:
     """Put the starter's Dockerfile back; keep the learner's as ``Dockerfile.yours-N``.
 
+    A link goes; what it leads to stays as it is.
+
     Returns:
         Where the learner's file was kept; ``None`` where it was the starter already.
 
     Raises:
+        LearnerError: something else than a file has the Dockerfile's name.
         MachineError: a file cannot be read or written.
     """
     try:
@@ -248,19 +252,24 @@ def reset(lab: LabFolder) -> Path | None:
     except OSError as error:
         raise MachineError(
             f"The lab cannot be reset: {error.strerror}.", where=str(error.filename or lab.app),
-            mend="Make the folder writable; a missing file comes back with: git checkout -- labs",
+            mend="Make the file readable and its folder writable; a missing file comes back with: "
+            "git checkout -- labs",
         ) from error  # fmt: skip
 
 
 def _reset(lab: LabFolder) -> Path | None:
-    starter = lab.before_dockerfile.read_bytes()
-    if not lab.dockerfile.exists():
-        lab.dockerfile.write_bytes(starter)
-        return None
-    if lab.dockerfile.read_bytes() == starter:
-        return None
-    kept = keep(lab.dockerfile)
-    lab.dockerfile.write_bytes(starter)
+    starter, file, kept = lab.before_dockerfile.read_bytes(), lab.dockerfile, None
+    if file.exists():
+        if not file.is_file():
+            what = "a folder, not a file" if file.is_dir() else "no ordinary file"
+            raise LearnerError(
+                f"{file} is {what}.", mend="Move it to another place, then reset the lab again."
+            )
+        same = file.read_bytes() == starter
+        if same and not file.is_symlink():
+            return None
+        kept = None if same else keep(file)
+    replace_link(file, starter)
     return kept
 
 

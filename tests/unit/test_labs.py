@@ -1,6 +1,8 @@
 """Labs: found by name and nothing else, damaged descriptions named, learners' files kept."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,42 @@ def test_reset_restores_a_deleted_dockerfile(lab: LabFolder) -> None:
     lab.dockerfile.unlink()
     assert reset(lab) is None
     assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the right to make links")
+@pytest.mark.parametrize("text", [TWO_STAGES, SINGLE_STAGE, None])
+def test_reset_puts_a_file_in_a_links_place_and_leaves_what_it_named(
+    lab: LabFolder, tmp_path: Path, text: str | None
+) -> None:
+    solution = tmp_path / "Dockerfile"
+    if text is not None:
+        solution.write_text(text, "utf-8")
+    lab.dockerfile.unlink()
+    lab.dockerfile.symlink_to(solution)
+    kept = reset(lab)
+    assert not lab.dockerfile.is_symlink()
+    assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+    assert (solution.read_text("utf-8") if solution.exists() else None) == text
+    assert (kept is not None) is (text == TWO_STAGES)
+    assert sorted(file.name for file in lab.app.iterdir())[0] == "Dockerfile"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_reset_refuses_what_is_no_file_and_waits_for_nothing(lab: LabFolder) -> None:
+    lab.dockerfile.unlink()
+    os.mkfifo(lab.dockerfile)
+    with pytest.raises(LearnerError, match="no ordinary file") as raised:
+        reset(lab)
+    assert str(lab.dockerfile) in str(raised.value)
+
+
+def test_reset_says_of_a_folder_that_it_is_one_and_leaves_it(lab: LabFolder) -> None:
+    lab.dockerfile.unlink()
+    (lab.dockerfile / "mine").mkdir(parents=True)
+    with pytest.raises(LearnerError, match="is a folder") as raised:
+        reset(lab)
+    assert "Move it" in raised.value.mend
+    assert (lab.dockerfile / "mine").is_dir()
 
 
 def test_keeping_leaves_the_original_in_place(tmp_path: Path) -> None:
