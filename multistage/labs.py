@@ -132,11 +132,23 @@ class LabFolder:
             LearnerError: the Dockerfile cannot be read.
         """
         path = dockerfile or self.dockerfile
-        if not path.is_file():
-            raise LearnerError(
-                f"There is no file {path}.", mend=f"Run: multistage reset {self.name}"
-            )
-        return parse(path.read_bytes(), str(path)).is_multistage
+        try:
+            if not path.is_file():
+                raise LearnerError(
+                    f"There is no file {path}.", mend=f"Run: multistage reset {self.name}"
+                )
+            data = path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return parse(data, str(path)).is_multistage
+
+
+def unreadable(path: Path, error: OSError) -> LearnerError:
+    """Return what is said of a file that is there and cannot be read."""
+    return LearnerError(
+        f"{path} cannot be read: {error.strerror}.",
+        mend="Make it and the folder that it is in readable, then try again.",
+    )
 
 
 def labs(root: Path = ROOT) -> tuple[LabFolder, ...]:
@@ -171,8 +183,8 @@ def read_lab(file: Path) -> LabFolder:
     try:
         data: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
         fields = {key: data[key] for key in _PLAIN_FIELDS}
-        for key in ("order", "minutes", "port"):
-            _number(data[key])
+        for key, value in fields.items():
+            (_number if key in _NUMBERS else _text)(value)
         return LabFolder(
             name=file.parent.name,
             folder=file.parent,
@@ -184,9 +196,10 @@ def read_lab(file: Path) -> LabFolder:
             absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
             **fields,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise MachineError(
-            f"The lab's description is damaged: {error}.",
+            f"The lab's description is damaged: {why}.",
             where=str(file),
             mend="Restore it with: git checkout -- labs",
         ) from error
@@ -224,15 +237,9 @@ def _number(value: object) -> int:
 
 
 _PLAIN_FIELDS = (
-    "title",
-    "summary",
-    "order",
-    "minutes",
-    "video",
-    "notebook",
-    "port",
-    "solution",
-)
+    "title", "summary", "order", "minutes", "video", "notebook", "port", "solution",
+)  # fmt: skip
+_NUMBERS = ("order", "minutes", "port")
 
 
 def reset(lab: LabFolder) -> Path | None:

@@ -79,11 +79,14 @@ class Lab:
     def dockerfile(self, folder: str | None = None) -> Shown:
         """Return the learner's Dockerfile as it is now, or another one of the course."""
         path = labs.ROOT / folder / "Dockerfile" if folder else self.folder.dockerfile
-        if not path.is_file():
-            own = "lab.reset() brings yours back."
-            other = f"Check the path, as in solutions/{self.folder.name}/{self.folder.solution}"
-            raise UsageError(f"There is no file {path}.", mend=other if folder else own)
-        return Shown(path.read_text("utf-8", errors="replace").rstrip())
+        try:
+            if not path.is_file():
+                own = "lab.reset() brings yours back."
+                other = f"Check the path, as in solutions/{self.folder.name}/{self.folder.solution}"
+                raise UsageError(f"There is no file {path}.", mend=other if folder else own)
+            return Shown(path.read_text("utf-8", errors="replace").rstrip())
+        except OSError as error:
+            raise labs.unreadable(path, error) from error
 
     def reset(self) -> Shown:
         """Put the starter's Dockerfile back; the learner's is kept beside it."""

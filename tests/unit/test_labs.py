@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multistage import notebooks
 from multistage.dockerfile import parse
 from multistage.errors import LearnerError, MachineError, UsageError
 from multistage.labs import LabFolder, find_lab, keep, labs, read_lab, reset
@@ -124,6 +125,11 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         LAB_TOML.replace("minutes = 20", 'minutes = 20\nnonroot_hints = "one"'),
         LAB_TOML.replace("minutes = 20", "minutes = 20\nnonroot_hints = [1]"),
         LAB_TOML.replace("minutes = 20", "minutes = 20\nstart_line = 1"),
+        LAB_TOML.replace('title = "A lab"', "title = 5"),
+        LAB_TOML.replace('summary = "What it is about."', 'summary = ["What it is about."]'),
+        LAB_TOML.replace('video = "A part of the video"', "video = 1.5"),
+        LAB_TOML.replace('notebook = "{order}_{name}.ipynb"', "notebook = {order}"),
+        LAB_TOML.replace('solution = "scratch"', "solution = true"),
     ],
     ids=[
         "no TOML",
@@ -143,6 +149,11 @@ def test_whatever_is_asked_for_is_a_lab_or_a_usage_error(name: str) -> None:
         "text for the user's hints",
         "a number for a hint",
         "start line is no text",
+        "title is a number",
+        "summary is a list",
+        "video is a number",
+        "notebook is a number",
+        "solution is no text",
     ],
 )
 def test_a_damaged_description_is_the_machines_fault_and_named(tmp_path: Path, toml: str) -> None:
@@ -260,6 +271,55 @@ def test_an_unreadable_dockerfile_names_its_line(lab: LabFolder) -> None:
     with pytest.raises(LearnerError) as raised:
         lab.is_converted()
     assert raised.value.where == f"{lab.dockerfile}:2"
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, method: str, denied: Path) -> None:
+    """Refuse to read one file, as to a user who may not; the superuser may read all of them."""
+    usual = getattr(Path, method)
+
+    def read(self: Path, *arguments: object, **options: object) -> object:
+        if self == denied:
+            raise PermissionError(13, "Permission denied", str(self))
+        return usual(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, read)
+
+
+@pytest.mark.parametrize("method", ["is_file", "read_bytes"])
+def test_a_dockerfile_that_may_not_be_read_says_so(
+    lab: LabFolder, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(monkeypatch, method, lab.dockerfile)
+    with pytest.raises(LearnerError) as raised:
+        lab.is_converted()
+    assert raised.value.what == f"{lab.dockerfile} cannot be read: Permission denied."
+    assert "readable" in raised.value.mend
+
+
+@pytest.mark.parametrize("method", ["is_file", "read_text"])
+def test_a_notebook_shows_no_dockerfile_that_may_not_be_read_and_says_so(
+    lab: LabFolder, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebooks.labs, "find_lab", lambda _name: lab)
+    deny(monkeypatch, method, lab.dockerfile)
+    with pytest.raises(LearnerError) as raised:
+        notebooks.Lab("go").dockerfile()
+    assert raised.value.what == f"{lab.dockerfile} cannot be read: Permission denied."
+
+
+def test_a_description_that_cannot_be_read_is_damaged_too(
+    lab: LabFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = lab.folder / "lab.toml"
+    with monkeypatch.context() as patched:
+        deny(patched, "read_text", file)
+        with pytest.raises(MachineError, match="damaged: Permission denied"):
+            labs(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(MachineError, match="description is damaged") as raised:
+        labs(tmp_path)
+    assert raised.value.where == str(file)
 
 
 def test_the_repository_has_labs() -> None:
