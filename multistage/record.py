@@ -52,6 +52,8 @@ def read() -> Record:
 def text_of(dockerfile: Path) -> str:
     """Return a Dockerfile's text as the record keeps it, empty where it cannot be read."""
     try:
+        if not dockerfile.is_file():
+            return ""  # a pipe would be waited for
         return dockerfile.read_text("utf-8", errors="replace")
     except OSError:
         return ""

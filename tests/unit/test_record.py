@@ -419,3 +419,12 @@ def test_half_a_character_in_a_dockerfile_does_no_harm(lab: LabFolder) -> None:
     broken = CheckReport("go", (dataclasses.replace(checks().checks[0], message="\ud800"),))
     assert record.add_checked(lab, lab.dockerfile, "FROM x", AFTER, broken) == ""
     assert record.read().note == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.usefixtures("lab", "engine")
+def test_a_pipe_is_no_dockerfile_and_is_not_waited_for(tmp_path: Path, capsys: Captured) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert record.text_of(tmp_path / "pipe") == ""
+    assert main(["check", "go", "--file", str(tmp_path / "pipe")]) == 2
+    assert str(tmp_path / "pipe") in capsys.readouterr().err
