@@ -51,7 +51,14 @@ def cache_folder() -> Path:
 def is_built(reference: str) -> bool:
     """Return whether an up-to-date stand-in for an image lies in the cache."""
     recipe = find_recipe(reference)
-    return recipe is not None and (folder_of(recipe) / "image.json").is_file()
+    return recipe is not None and _is_made(folder_of(recipe))
+
+
+def _is_made(folder: Path) -> bool:
+    try:
+        return (folder / "image.json").is_file()
+    except OSError:  # nobody may look there: to make it says what is wrong
+        return False
 
 
 def stand_in(reference: str, announce: Announce = lambda _line: None) -> StandIn:
@@ -59,7 +66,7 @@ def stand_in(reference: str, announce: Announce = lambda _line: None) -> StandIn
 
     Raises:
         UsageError: there is no recipe for the image.
-        MachineError: no apt-get, no network, or no disk space.
+        MachineError: no apt-get, no network, no disk space, or no cache folder to write to.
     """
     recipe = find_recipe(reference)
     if recipe is None:
@@ -69,16 +76,16 @@ def stand_in(reference: str, announce: Announce = lambda _line: None) -> StandIn
 
 def _built(recipe: Recipe, announce: Announce) -> StandIn:
     folder = folder_of(recipe)
-    if not (folder / "image.json").is_file():
+    if not _is_made(folder):
         parent = _built(recipe.parent, announce) if recipe.parent else None
-        with _whole_or_nothing(folder) as scratch:
-            try:
+        try:
+            with _whole_or_nothing(folder) as scratch:
                 _build(recipe, parent, scratch, announce)
-            except (OSError, subprocess.CalledProcessError) as error:
-                raise MachineError(
-                    f"The stand-in {recipe.name} could not be made: {error}.",
-                    mend="Check the free disk space, then try again.",
-                ) from error
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise MachineError(
+                f"The stand-in {recipe.name} could not be made: {error}.",
+                mend="Check the free disk space, then try again.",
+            ) from error
     known = json.loads((folder / "image.json").read_text("utf-8"))
     return StandIn(
         recipe.name, folder / "image.tar", known["recipe"], known["id"], tuple(known["sources"])
@@ -101,8 +108,14 @@ def _key(recipe: Recipe) -> str:
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     """Give a scratch folder that becomes ``folder`` when the block succeeds."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise MachineError(
+            f"A stand-in base could not be made: {error.strerror}.", where=str(folder.parent),
+            mend="Make this folder writable, or name another cache folder in XDG_CACHE_HOME.",
+        ) from error  # fmt: skip
     try:
         yield scratch
         try:

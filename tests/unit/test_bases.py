@@ -562,6 +562,32 @@ def test_a_stand_in_that_fails_leaves_nothing_behind_and_can_be_tried_again(
     assert bases.stand_in("box:1").archive.is_file()
 
 
+@pytest.mark.usefixtures("box")
+def test_a_cache_folder_that_cannot_be_used_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    folder = tmp_path / "file" / "bases"
+    monkeypatch.setattr(build, "cache_folder", lambda: folder)
+    assert not bases.is_built("box:1")
+    with pytest.raises(MachineError, match="stand-in base could not be made") as raised:
+        bases.stand_in("box:1")
+    assert raised.value.where == str(folder)
+    assert "XDG_CACHE_HOME" in raised.value.mend
+
+
+@pytest.mark.usefixtures("box")
+def test_a_stand_in_that_cannot_be_put_in_its_place_is_the_machines_fault(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(_self: Path, _target: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(MachineError, match="Read-only"):
+        bases.stand_in("box:1")
+
+
 def test_this_machines_certificates_go_where_the_recipe_says(
     box: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
