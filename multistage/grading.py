@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -175,6 +176,7 @@ def table(file: Path | None, *, to_stdout: bool) -> Iterator[Callable[[Row], Non
 
     Raises:
         UsageError: there is such a file already, or it cannot be written.
+        MachineError: the disk is full; the rows so far are on standard error.
     """
     with contextlib.ExitStack() as stack:
         stream: IO[str] | None = sys.stdout if to_stdout else None
@@ -195,16 +197,37 @@ def table(file: Path | None, *, to_stdout: bool) -> Iterator[Callable[[Row], Non
         if stream is None:
             yield lambda _row: None
             return
-        # All text in quotes: where a semicolon parts cells, one within a text does not.
-        writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        stream.flush()
+        put = _writer(stream, str(file or "standard output"))
+        put(COLUMNS)
+        yield lambda row: put([cell(getattr(row, column)) for column in COLUMNS])
 
-        def write(row: Row) -> None:
-            writer.writerow([cell(getattr(row, column)) for column in COLUMNS])
+
+def _writer(stream: IO[str], where: str) -> Callable[[Sequence[object]], None]:
+    """Return what writes a line of the table at once, and tells all lines where it cannot."""
+    # All text in quotes: where a semicolon parts cells, one within a text does not.
+    to = partial(csv.writer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer, lines = to(stream), list[Sequence[object]]()
+
+    def put(line: Sequence[object]) -> None:
+        lines.append(line)
+        try:
+            writer.writerow(line)
             stream.flush()
+        except BrokenPipeError:  # whoever read it has gone
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):  # closing writes what is left: once more in vain
+                stream.close()
+            if lines[1:]:
+                to(sys.stderr).writerows(lines)
+            raise MachineError(
+                f"The table cannot be written: {error.strerror}.",
+                where=where,
+                mend="Make room there, or name another file with --to."
+                + (" The rows so far are above." if lines[1:] else ""),
+            ) from error
 
-        yield write
+    return put
 
 
 def cell(value: object) -> str | int | float:

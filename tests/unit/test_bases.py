@@ -578,7 +578,7 @@ def test_a_cache_folder_that_cannot_be_used_is_named_with_the_way_out(
 
 @pytest.mark.usefixtures("box")
 def test_a_stand_in_that_cannot_be_put_in_its_place_is_the_machines_fault(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def rename(_self: Path, _target: Path) -> None:
         raise OSError(30, "Read-only file system")

@@ -331,6 +331,47 @@ def test_a_table_that_is_there_is_not_written_over(
     assert len(engine.texts) == 1
 
 
+class FullDisk(io.RawIOBase):
+    """A file on a disk with room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if len(data) > self.room:
+            raise OSError(28, "No space left on device")
+        self.room -= len(data)
+        return len(data)
+
+
+@pytest.mark.usefixtures("lab", "engine")
+@pytest.mark.parametrize(("room", "judged"), [(0, 0), (100, 1), (140, 2)])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_where_the_disk_is_full_the_rows_so_far_are_on_standard_error(
+    options: list[str], room: int, judged: int, folder: Path, capsys: Captured
+) -> None:
+    usual = Path.open
+
+    def open_(self: Path, *arguments: Any, **named: Any) -> Any:
+        if self.name == "rows.csv":
+            return io.TextIOWrapper(io.BufferedWriter(FullDisk(room)), "utf-8")
+        return usual(self, *arguments, **named)
+
+    for name in ("ada", "bob", "cid"):
+        hand_in(folder, f"{name}/go/Dockerfile")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "open", open_)
+        assert main(["grade", str(folder), "--to", "rows.csv", *options]) == 3
+    told = capsys.readouterr().err
+    assert "The table cannot be written: No space left on device.\nrows.csv\n" in told
+    assert told.count(" of 3: ") == judged
+    students = [name for name in ("ada", "bob", "cid") if f'"{name}","go","yes"' in told]
+    assert students == ["ada", "bob", "cid"][:judged]
+
+
 @pytest.mark.usefixtures("lab", "engine")
 @pytest.mark.parametrize("arguments", [["nowhere"], ["."], [".", "--limit", "0"]])
 def test_wrong_usage_is_exit_code_2(

@@ -300,7 +300,7 @@ def test_a_dockerfile_that_may_not_be_read_says_so(
 def test_a_notebook_shows_no_dockerfile_that_may_not_be_read_and_says_so(
     lab: LabFolder, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notebooks.labs, "find_lab", lambda _name: lab)
+    monkeypatch.setattr("multistage.labs.find_lab", lambda _name: lab)
     deny(monkeypatch, method, lab.dockerfile)
     with pytest.raises(LearnerError) as raised:
         notebooks.Lab("go").dockerfile()
