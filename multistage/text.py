@@ -13,5 +13,9 @@ _CONTROL = re.compile(
 
 
 def plain(text: str) -> str:
-    """Return the text without what would steer a terminal, or reorder a line."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+    """Return the text without what would steer a terminal, or reorder a line.
+
+    Half a surrogate pair, which no file, font or page can have, is a question mark.
+    """
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("", whole.replace("\r\n", "\n"))

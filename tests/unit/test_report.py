@@ -211,6 +211,16 @@ def test_a_figure_is_whole_also_where_a_name_looks_like_a_formula(lab: LabFolder
     assert ElementTree.fromstring(base64.b64decode(data)).tag.endswith("svg")
 
 
+def test_half_a_character_from_a_damaged_record_is_drawn_as_a_question_mark(
+    lab: LabFolder,
+) -> None:
+    half = replace(measure(AFTER), builder="\ud800b", stand_ins=("\ud800s",), date="\ud800d")
+    page = page_of(lab, replace(run("\ud800x"), before=half, after=half))
+    (image,) = page.all("img")
+    assert image["alt"].startswith("?x: ")
+    ElementTree.fromstring(base64.b64decode(image["src"].partition("base64,")[2]))
+
+
 def test_the_headings_are_an_outline(lab: LabFolder) -> None:
     page = page_of(lab, run())
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]

@@ -21,6 +21,7 @@ from multistage.text import plain
         ("\x9b31mred", "31mred"),
         ("right\u202eto left", "rightto left"),
         ("ünïcödé ✓ … ·", "ünïcödé ✓ … ·"),
+        ("half \ud800 and \udcff", "half ? and ?"),
     ],
 )
 def test_control_sequences_are_left_out(text: str, shown: str) -> None:
