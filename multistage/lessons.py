@@ -10,6 +10,7 @@ from multistage import labs, plots
 from multistage.builds import Build, build, prepare_bases, read_dockerfile
 from multistage.engines import BuildRequest, Engine, choose
 from multistage.errors import LearnerError, MachineError, UsageError
+from multistage.given import refuse_no_words
 from multistage.panels import build_panel
 from multistage.shown import Shown, drawn
 
@@ -88,6 +89,7 @@ class Example:
 
     def run(self, *command: str) -> Shown:
         """Run a command in its image, or without one what the image itself starts."""
+        refuse_no_words(command)
         image = (self._build or self.build()).image_id
         finished = self.engine.run_command(image, list(command))
         said = finished.output.strip() or "no output"

@@ -10,6 +10,7 @@ from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.dockerfile import Dockerfile
 from multistage.engines import Engine, choose, probe
 from multistage.errors import LearnerError, NotPossibleHereError, UsageError
+from multistage.given import refuse_no_number, refuse_no_text, refuse_no_words
 from multistage.images import Folder, final_files, folders, left_behind
 from multistage.panels import build_panel
 from multistage.shown import Shown, drawn
@@ -59,7 +60,7 @@ class Lab:
     """
 
     def __init__(self, name: str, engine: str | None = None) -> None:
-        self.folder = labs.find_lab(name)
+        self.folder = labs.find_lab(str(name))
         self._engine_name = engine
         self._engine: Engine | None = None
         self._before: Build | None = None
@@ -78,7 +79,7 @@ class Lab:
 
     def dockerfile(self, folder: str | None = None) -> Shown:
         """Return the learner's Dockerfile as it is now, or another one of the course."""
-        path = labs.ROOT / folder / "Dockerfile" if folder else self.folder.dockerfile
+        path = self._of_course(folder) if folder else self.folder.dockerfile
         try:
             if not path.is_file():
                 own = "lab.reset() brings yours back."
@@ -116,6 +117,8 @@ class Lab:
 
     def build(self, *, target: str | None = None) -> Build:
         """Build and measure the learner's Dockerfile."""
+        if target is not None:
+            refuse_no_text(target, "A target", 'lab.build(target="build")')
         built = self._build("after", self.folder.dockerfile, target)
         if target is None:
             self._after = built
@@ -152,6 +155,7 @@ class Lab:
         """
         from multistage.checks import check_lab, does_not_build
 
+        refuse_no_number(hints, "hints", "lab.check(hints=1)")
         # Always what the Dockerfile says now; with nothing changed all of it is cached.
         text, built = record.text_of(self.folder.dockerfile), None
         try:
@@ -179,6 +183,7 @@ class Lab:
 
     def left_behind(self, rows: int = 8) -> Shown:
         """Return the largest folders of the before image that the after image is without."""
+        refuse_no_number(rows, "rows", "lab.left_behind(rows=8)")
         before = self._files(self._measured_before().image_id)
         after = self._files(self._measured_after().image_id)
         gone = left_behind(before, after)
@@ -189,6 +194,7 @@ class Lab:
 
     def inside(self, which: str = "before", rows: int = 8) -> Shown:
         """Return the largest folders of the before or the after image."""
+        refuse_no_number(rows, "rows", "lab.inside(rows=8)")
         build = self._measured(which)
         files = self._files(build.image_id)
         return Shown("\n".join([str(build), *_rows(folders(files), rows)]))
@@ -200,6 +206,7 @@ class Lab:
         """
         from multistage import checks
 
+        refuse_no_text(path, "A path", 'lab.ask("/")')
         environment = checks.upstream_environment(checks.reachable_upstream())
         try:
             with self.engine.run(self._image(which), self.folder.port, environment) as container:
@@ -222,6 +229,7 @@ class Lab:
         """Run a command in the after image; a command it does not have is an answer too."""
         if not command:
             raise UsageError("No command is named.", mend='Name one: lab.run("ls", "/")')
+        refuse_no_words(command)
         finished = self.engine.run_command(self._image("after"), list(command))
         return Shown(f"exit code {finished.exit_code}: {finished.output or 'no output'}")
 
@@ -230,12 +238,17 @@ class Lab:
 
         The image becomes the lab's after image until the next :meth:`build`.
         """
-        self._after = self._build("tried", labs.ROOT / folder / "Dockerfile")
+        self._after = self._build("tried", self._of_course(folder))
         return self._after
 
     def image_id(self) -> str:
         """Return the after image's ID on its engine."""
         return self._image("after")
+
+    def _of_course(self, folder: str) -> Path:
+        example = f"solutions/{self.folder.name}/{self.folder.solution}"
+        refuse_no_text(folder, "A folder", f'"{example}"')
+        return labs.ROOT / folder / "Dockerfile"
 
     def _image(self, which: str) -> str:
         return self._measured(which).image_id

@@ -50,11 +50,12 @@ class Question:
             UsageError: there is no such choice.
         """
         letters = tuple(_LETTERS[: len(self.choices)])
-        if letter.strip().lower() not in letters:
+        chosen = str(letter).strip().lower()
+        if chosen not in letters:
             raise UsageError(
                 f"There is no choice {letter}.", mend=f"Choices: {', '.join(letters)}."
             )
-        index = letters.index(letter.strip().lower())
+        index = letters.index(chosen)
         mark = "✓" if self.is_right(index) else "✗"
         return f"{mark} {_LETTERS[index]}) {self.choices[index]}: {self.explanations[index]}"
 
@@ -94,9 +95,9 @@ def quiz(name: str, answer: str | None = None) -> Any:
         UsageError: there is no such question, or no such choice.
     """
     known = questions()
-    if name not in known:
+    if str(name) not in known:
         raise UsageError(f"There is no quiz called {name}.", mend=f"Quizzes: {', '.join(known)}.")
-    question = known[name]
+    question = known[str(name)]
     if answer is not None:
         return Shown("\n".join([question.text, question.answered(answer)]))
     return _Asked(question)
