@@ -10,10 +10,10 @@ from multistage.errors import UsageError
 _IN_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what no path, request or command can hold
 
 
-def refuse_no_text(value: object, what: str, example: str) -> None:
+def refuse_no_text(value: object, what: str, mend: str) -> None:
     """Raise a UsageError where ``value`` is no text that can be sent on."""
     if not _is_text(value):
-        raise UsageError(f"{what} is text, not {_short(value)}.", mend=f"For example: {example}")
+        raise UsageError(f"{what} is text, not {_short(value)}.", mend=mend)
 
 
 def refuse_no_number(value: object, what: str, example: str) -> None:

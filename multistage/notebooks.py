@@ -83,8 +83,8 @@ class Lab:
         try:
             if not path.is_file():
                 own = "lab.reset() brings yours back."
-                other = f"Check the path, as in solutions/{self.folder.name}/{self.folder.solution}"
-                raise UsageError(f"There is no file {path}.", mend=other if folder else own)
+                mend = self._check_the_path if folder else own
+                raise UsageError(f"There is no file {path}.", mend=mend)
             return Shown(path.read_text("utf-8", errors="replace").rstrip())
         except OSError as error:
             raise labs.unreadable(path, error) from error
@@ -118,7 +118,7 @@ class Lab:
     def build(self, *, target: str | None = None) -> Build:
         """Build and measure the learner's Dockerfile."""
         if target is not None:
-            refuse_no_text(target, "A target", 'lab.build(target="build")')
+            refuse_no_text(target, "A target", 'For example: lab.build(target="build")')
         built = self._build("after", self.folder.dockerfile, target)
         if target is None:
             self._after = built
@@ -206,7 +206,7 @@ class Lab:
         """
         from multistage import checks
 
-        refuse_no_text(path, "A path", 'lab.ask("/")')
+        refuse_no_text(path, "A path", 'For example: lab.ask("/")')
         environment = checks.upstream_environment(checks.reachable_upstream())
         try:
             with self.engine.run(self._image(which), self.folder.port, environment) as container:
@@ -246,9 +246,12 @@ class Lab:
         return self._image("after")
 
     def _of_course(self, folder: str) -> Path:
-        example = f"solutions/{self.folder.name}/{self.folder.solution}"
-        refuse_no_text(folder, "A folder", f'"{example}"')
+        refuse_no_text(folder, "A folder", self._check_the_path)
         return labs.ROOT / folder / "Dockerfile"
+
+    @property
+    def _check_the_path(self) -> str:
+        return f"Check the path, as in solutions/{self.folder.name}/{self.folder.solution}"
 
     def _image(self, which: str) -> str:
         return self._measured(which).image_id
