@@ -83,11 +83,6 @@ def read_path(path: Path, *, keep_files: bool = False) -> ImageArchive:
     try:
         if path.is_dir():
             return _assemble(_gather(_folder_members(path), keep_files), str(path), keep_files)
-        if path.exists() and not path.is_file():
-            raise UsageError(
-                f"{path} is neither a file nor a folder.",
-                mend="Make a file with: docker save IMAGE -o image.tar",
-            )
         with path.open("rb") as stream:
             return read_archive(stream, str(path), keep_files=keep_files)
     except (OSError, *_MALFORMED) as error:

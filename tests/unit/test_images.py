@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import tarfile
 from contextlib import suppress
 from dataclasses import replace
@@ -122,14 +121,6 @@ def test_an_oci_layout_on_disk_measures_like_its_archive(tmp_path: Path) -> None
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match="not an image archive"):
         read_archive(io.BytesIO(data))
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
-def test_a_pipe_is_no_archive_and_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "image.tar")
-    with pytest.raises(UsageError, match="neither a file nor a folder") as raised:
-        read_path(tmp_path / "image.tar")
-    assert "docker save" in raised.value.mend
 
 
 def test_a_layer_cut_short_is_refused() -> None:
