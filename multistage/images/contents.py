@@ -24,14 +24,19 @@ class Folder:
 def final_tree(image: ImageArchive) -> dict[str, File]:
     """Return every file that a container of this image would see, by its path.
 
-    Upper layers replace files of lower ones, and hide them with whiteouts:
+    Upper layers replace files of lower ones, a folder and all in it by a file or a link, and a
+    file or a link by a folder; and they hide them with whiteouts:
     https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
     """
     tree: dict[str, File] = {}
     for layer in image.layers:
-        whiteouts = _whiteouts(layer.files)
-        if whiteouts:
-            tree = {path: f for path, f in tree.items() if not _is_hidden(path, whiteouts)}
+        hidden = _whiteouts(layer.files) | {file.path for file in layer.files}
+        folders = {folder for file in layer.files for folder in _folders_above(file.path)}
+        tree = {
+            path: file
+            for path, file in tree.items()
+            if path not in folders and not _is_hidden(path, hidden)
+        }
         tree.update(
             (file.path, file)
             for file in layer.files
@@ -46,7 +51,7 @@ def final_files(image: ImageArchive) -> dict[str, int]:
 
 
 def _whiteouts(files: Iterable[File]) -> set[str]:
-    """Return the paths that a layer hides; with a slash behind a folder whose content it hides."""
+    """Return what a layer says to be gone; with a slash where it is a folder's content."""
     hidden = set()
     for file in files:
         folder, _, name = file.path.rpartition("/")
@@ -57,10 +62,15 @@ def _whiteouts(files: Iterable[File]) -> set[str]:
     return hidden
 
 
-def _is_hidden(path: str, whiteouts: set[str]) -> bool:
+def _folders_above(path: str) -> list[str]:
+    """Return the folders that a path lies in, the root (the empty path) among them."""
     parts = path.split("/")
-    ancestors = ["/".join(parts[:depth]) for depth in range(len(parts))]
-    return path in whiteouts or any(a in whiteouts or f"{a}/" in whiteouts for a in ancestors)
+    return ["/".join(parts[:depth]) for depth in range(len(parts))]
+
+
+def _is_hidden(path: str, hidden: set[str]) -> bool:
+    above = _folders_above(path)
+    return path in hidden or any(a in hidden or f"{a}/" in hidden for a in above)
 
 
 def folders(files: dict[str, int], depth: int = 2) -> tuple[Folder, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -15,7 +17,7 @@ from multistage.engines import BuildRequest
 from multistage.engines.docker import DockerEngine, buildx, classic
 from multistage.engines.events import Event, Report, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
-from multistage.images import read_archive
+from multistage.images import final_files, read_archive
 from tests.engines.conftest import BASE
 
 TAG = "multistage/test:engines"
@@ -46,6 +48,35 @@ def test_the_final_image_holds_the_artifact_and_nothing_else(
     assert [layer.kind for layer in built.layers] == ["app"]
     assert built.layers[0].line == 6
     assert 0 < built.compressed_size < ARTIFACT
+
+
+_OF_THE_ENGINE = {".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab"}
+
+
+def test_the_final_files_are_those_that_a_container_has(
+    engine: DockerEngine, client: docker.DockerClient, context: Path
+) -> None:
+    """What a later layer puts in another's place, links and folders, is where readers go wrong."""
+    write(
+        context,
+        f"FROM {BASE}\n"
+        "RUN mkdir -p /d/e /g /k && echo 1 > /d/f && echo 22 > /d/e/f && echo 1 > /g/h && "
+        "echo 1 > /i && ln -s /d /j && echo 1 > /k/l && echo 1 > /keep\n"
+        "RUN rm -rf /d && ln -s /tmp /d\n"
+        "RUN rm -rf /g && echo file > /g && rm /i /j && mkdir -p /i/n /j && echo 1 > /i/n/m && "
+        "echo 1 > /j/m && rm -rf /k && mkdir /k && echo 1 > /k/new\n",
+    )
+    built = build(engine, context, tag=TAG)
+    container = client.containers.create(built.image_id)
+    try:
+        stream = io.BytesIO(b"".join(container.export()))
+    finally:
+        container.remove()
+    with tarfile.open(fileobj=stream) as archive:
+        there = {m.name for m in archive if not (m.isdir() or m.name.startswith("dev/"))}
+    measured = final_files(read_image(engine, built.image_id, keep_files=True))
+    assert {"d", "g", "i/n/m", "j/m", "k/new", "keep"} <= there
+    assert set(measured) - _OF_THE_ENGINE == there - _OF_THE_ENGINE
 
 
 def test_only_stages_that_the_target_needs_are_built(engine: DockerEngine, context: Path) -> None:

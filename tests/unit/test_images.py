@@ -160,6 +160,20 @@ def test_upper_layers_replace_and_hide_files_of_lower_ones() -> None:
     assert image.unpacked_size == 7 + 6  # deleting in a later layer frees nothing
 
 
+def test_what_takes_a_folders_place_hides_all_that_was_in_it() -> None:
+    lower = layer_of(file("d/big", b"12345"), file("d/e/f", b"1"), file("data", b"2"))
+    upper = layer_of(link("d", "/tmp"))
+    image = read_archive(io.BytesIO(tar_of(image_members([lower, upper]))), keep_files=True)
+    assert final_files(image) == {"d": 0, "data": 1}
+
+
+def test_a_folder_takes_the_place_of_a_file_or_a_link() -> None:
+    lower = layer_of(file("d", b"12345"), link("bin", "usr/bin"), file("data", b"2"))
+    upper = layer_of(file("d/e/f", b"1"), file("bin/sh", b"22"))
+    image = read_archive(io.BytesIO(tar_of(image_members([lower, upper]))), keep_files=True)
+    assert final_files(image) == {"d/e/f": 1, "bin/sh": 2, "data": 1}
+
+
 def test_folders_are_summed_and_the_largest_comes_first() -> None:
     found = folders({"usr/lib/a/b": 10, "usr/lib/c": 5, "usr/bin/d": 7, "e": 1})
     assert [(f.path, f.unpacked_size, f.files) for f in found] == [
