@@ -12,9 +12,10 @@ from multistage import bases, engines, labs, record, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, MachineError, UsageError
-from multistage.images import attribute, final_files, folders, read_path
+from multistage.images import attribute, final_files, folders, is_made_by, read_path
 
 if TYPE_CHECKING:
+    from multistage.dockerfile import Dockerfile
     from multistage.plots import Picture
 
 _PLOTS = (".png", ".svg")
@@ -170,14 +171,13 @@ def watch(options: Namespace) -> Outcome:
 
 def inspect(options: Namespace) -> Outcome:
     """Show what is inside an image: layers, and the largest folders."""
-    name = options.image
-    model = None
+    name, lab, model = options.image, None, None
     if Path(name).exists() and not (labs.ROOT / "labs" / name).is_dir():
         archive = read_path(Path(name), keep_files=True)
     else:
         if (labs.ROOT / "labs" / name).is_dir():
             lab = labs.find_lab(name)
-            name, model = lab.tag("after"), read_dockerfile(lab.dockerfile, lab.app)
+            name, model = lab.tag("after"), _readable(lab)
         engine = engines.choose(options.engine)
         if engine.labels(name) is None:
             raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
@@ -186,6 +186,11 @@ def inspect(options: Namespace) -> Outcome:
     layers, largest = attribute(archive, model), folders(final_files(archive))[:15]
     if not options.json:
         terminal.inspect(name, archive, layers, largest)
+    if lab is not None and (model is None or not is_made_by(archive, model)):
+        terminal.note(
+            "The lab's Dockerfile as it is now is not the one that made this image: lines are left "
+            "out where they are not known. Build again to see them."
+        )
     return Outcome(
         {
             "image": name,
@@ -196,6 +201,14 @@ def inspect(options: Namespace) -> Outcome:
             "folders": [asdict(folder) for folder in largest],
         }
     )
+
+
+def _readable(lab: labs.LabFolder) -> Dockerfile | None:
+    """Return the learner's Dockerfile; what is wrong with it now says nothing of an image."""
+    try:
+        return read_dockerfile(lab.dockerfile, lab.app)
+    except (LearnerError, UsageError):
+        return None
 
 
 def graph(options: Namespace) -> Outcome:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from multistage.dockerfile import Dockerfile, Instruction, Stage
-from multistage.dockerfile.parser import KEYWORDS
 from multistage.images.archive import ImageArchive
+from multistage.images.history import agrees, shells_of
 
 # Instructions for which not every builder leaves an entry in the image's history.
 _MAY_LEAVE_NO_HISTORY = {"ARG", "ONBUILD", "LABEL", "MAINTAINER"}
-_CLASSIC = re.compile(r"^/bin/sh -c #\(nop\)\s+(?P<rest>.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +42,11 @@ def attribute(
 ) -> tuple[Layer, ...]:
     """Return the image's layers, lowest first, each with its instruction.
 
-    Without a Dockerfile nothing tells the base image's layers from the rest: then every layer
-    has the kind of its files.
+    Without a Dockerfile nothing tells the base image's layers from the rest, nor with one that
+    has changed since: then a layer whose instruction is not known has the kind of its files.
     """
-    history = [entry for entry in image.config.get("history") or [] if isinstance(entry, dict)]
-    made_by = _match(history, dockerfile, target) if dockerfile else {}
+    history = _history(image)
+    made_by, whole = _match(image, dockerfile, target) if dockerfile else ({}, False)
     places = [i for i, entry in enumerate(history) if not entry.get("empty_layer")]
     layers = []
     for number, measured in enumerate(image.layers):
@@ -60,7 +58,7 @@ def attribute(
                 created_by=str(history[place].get("created_by", "")) if place is not None else "",
                 stage=stage.label if stage else None,
                 line=instruction.line if instruction else None,
-                kind="base" if dockerfile and instruction is None else measured.kind,
+                kind="base" if whole and instruction is None else measured.kind,
                 unpacked_size=measured.unpacked_size,
                 compressed_size=measured.compressed_size,
             )
@@ -68,20 +66,34 @@ def attribute(
     return tuple(layers)
 
 
+def is_made_by(image: ImageArchive, dockerfile: Dockerfile, target: str | None = None) -> bool:
+    """Return whether the image's history has all instructions of this Dockerfile, as they are."""
+    return _match(image, dockerfile, target)[1]
+
+
+def _history(image: ImageArchive) -> list[dict[str, Any]]:
+    return [entry for entry in image.config.get("history") or [] if isinstance(entry, dict)]
+
+
 def _match(
-    history: Sequence[dict[str, Any]], dockerfile: Dockerfile, target: str | None
-) -> dict[int | None, tuple[Stage, Instruction]]:
-    """Match history entries with instructions, from the last one back to the base image."""
+    image: ImageArchive, dockerfile: Dockerfile, target: str | None
+) -> tuple[dict[int | None, tuple[Stage, Instruction]], bool]:
+    """Match history entries with instructions, from the last one back to the base image.
+
+    Where an instruction is not what the history says, the Dockerfile is another one by now: what
+    lies below is then nobody's. The second value is whether all instructions were found.
+    """
+    history, shells = _history(image), shells_of(image.config, dockerfile)
     matches: dict[int | None, tuple[Stage, Instruction]] = {}
     place = len(history) - 1
     for stage, instruction in _instructions_backwards(dockerfile, target):
-        keyword = instruction.keyword
-        if place >= 0 and history_keyword(str(history[place].get("created_by", ""))) == keyword:
+        created_by = str(history[place].get("created_by", "")) if place >= 0 else ""
+        if created_by and agrees(created_by, instruction, shells):
             matches[place] = (stage, instruction)
             place -= 1
-        elif keyword not in _MAY_LEAVE_NO_HISTORY:
-            break
-    return matches
+        elif instruction.keyword not in _MAY_LEAVE_NO_HISTORY:
+            return matches, False
+    return matches, True
 
 
 def _instructions_backwards(
@@ -92,15 +104,3 @@ def _instructions_backwards(
         for instruction in reversed(stage.instructions):
             yield stage, instruction
         stage = None if stage.base_stage is None else dockerfile.stage(stage.base_stage)
-
-
-def history_keyword(created_by: str) -> str:
-    """Return the instruction keyword of a history entry.
-
-    BuildKit writes ``RUN /bin/sh -c npm ci # buildkit``; the classic builder writes
-    ``/bin/sh -c #(nop) COPY file:…``, and for RUN the command alone, with ``|1 NAME=value``
-    before it where there are ARGs.
-    """
-    match = _CLASSIC.match(created_by)
-    keyword = (match["rest"] if match else created_by).split(" ", 1)[0].upper()
-    return keyword if keyword in KEYWORDS else "RUN"

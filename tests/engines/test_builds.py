@@ -8,16 +8,18 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import docker
 import pytest
 
 from multistage.builds import build, read_image
+from multistage.dockerfile import parse
 from multistage.engines import BuildRequest
 from multistage.engines.docker import DockerEngine, buildx, classic
 from multistage.engines.events import Event, Report, StepFinished, StepLog, StepStarted
 from multistage.errors import LearnerError, MachineError
-from multistage.images import final_files, read_archive
+from multistage.images import final_files, is_made_by, read_archive
 from tests.engines.conftest import BASE
 
 TAG = "multistage/test:engines"
@@ -69,7 +71,8 @@ def test_the_final_files_are_those_that_a_container_has(
     built = build(engine, context, tag=TAG)
     container = client.containers.create(built.image_id)
     try:
-        stream = io.BytesIO(b"".join(container.export()))
+        exported: Any = container.export()  # bytes, whatever its type stub says
+        stream = io.BytesIO(b"".join(exported))
     finally:
         container.remove()
     with tarfile.open(fileobj=stream) as archive:
@@ -230,6 +233,25 @@ def test_the_classic_builders_layers_are_known_behind_an_arg(
     text = f'FROM {BASE}\nARG A=b\nRUN echo "$A" > /x\nRUN ["/bin/sh", "-c", "echo > /y"]\n'
     built = build(engine, write(context, text), tag=TAG, no_cache=True)
     assert [layer.line for layer in built.layers][-2:] == [3, 4]
+
+
+def test_layers_of_every_builder_are_known_by_their_text(
+    engine: DockerEngine, context: Path
+) -> None:
+    for name in "ab":
+        (context / name).write_text(name, "utf-8")
+    text = (
+        f"FROM {BASE}\nARG TO=/to\nENV FROM=a\nWORKDIR /w//x/\nCOPY a b $TO/\n"
+        'COPY --chown=1:1 $FROM /y\nADD b z\nRUN echo "$TO"  > /x && \\\n    echo b\n'
+        'RUN ["/bin/sh", "-c", "echo > /y"]\nSHELL ["/bin/sh", "-ec"]\nRUN echo > /z\nUSER 1\n'
+    )
+    model = parse(text)
+    for engine._buildx in (True, False):
+        built = build(engine, write(context, text), tag=TAG, no_cache=True)
+        image = read_image(engine, built.image_id)
+        assert is_made_by(image, model), image.config["history"]
+        assert [n.line for n in built.layers if n.line][-6:] == [5, 6, 7, 8, 10, 12]
+        assert not is_made_by(image, parse(text.replace("> /z", "> /a")))
 
 
 def test_a_run_on_scratch_says_where_it_belongs(engine: DockerEngine, context: Path) -> None:

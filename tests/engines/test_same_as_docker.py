@@ -34,6 +34,7 @@ from multistage.engines import BuildRequest, Engine, RunningContainer
 from multistage.engines.daemonless import DaemonlessEngine
 from multistage.engines.docker import DockerEngine
 from multistage.errors import LearnerError, MachineError
+from multistage.images import ImageArchive, is_made_by
 from multistage.labs import ROOT
 from tests.engines.conftest import HOSTS
 from tests.engines.same import cases
@@ -171,6 +172,10 @@ def test_the_image_is_the_one_that_docker_builds(
     found = differences(ours, theirs)
     assert not found, "\n".join(found)
     assert sum(ours.layer_sizes) == pytest.approx(sum(theirs.layer_sizes), rel=0.005)
+    model = parse((tmp_path / "context" / "Dockerfile").read_bytes())
+    target = cases.OPTIONS.get(name, cases.Options()).target
+    for image in (ours, theirs):
+        assert is_made_by(ImageArchive(image.document, ()), model, target)
 
 
 @pytest.mark.parametrize("name", cases.CONFIG_ALONE)

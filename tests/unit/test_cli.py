@@ -518,6 +518,32 @@ def test_inspecting_an_archive_lists_its_folders_without_an_engine(
     ]
 
 
+@pytest.mark.parametrize("text", [SINGLE_STAGE, "FROM golang:1.27\nRUN --mont=x go\n", "", None])
+def test_a_labs_image_is_shown_whatever_its_dockerfile_is_by_now(
+    text: str | None, lab: LabFolder, engine: MadeEngine, capsys: Captured
+) -> None:
+    engine.config = {"history": [{"created_by": "RUN /bin/sh -c go vet # buildkit"}]}
+    lab.dockerfile.unlink()
+    if text is not None:
+        lab.dockerfile.write_text(text, "utf-8")
+    assert main(["inspect", "go", "--json"]) == 0
+    said = capsys.readouterr()
+    [layer] = json.loads(said.out)["layers"]
+    assert (layer["line"], layer["stage"], layer["kind"]) == (None, None, "app")
+    assert "not the one that made this image" in said.err
+
+
+def test_a_labs_image_is_explained_by_the_dockerfile_that_made_it(
+    lab: LabFolder, engine: MadeEngine, capsys: Captured
+) -> None:
+    engine.config = {"history": [{"created_by": "RUN /bin/sh -c go build -o /server # buildkit"}]}
+    assert main(["inspect", "go", "--json"]) == 0
+    said = capsys.readouterr()
+    [layer] = json.loads(said.out)["layers"]
+    assert (layer["line"], layer["stage"]) == (3, "0")
+    assert "not the one" not in said.err
+
+
 def test_reset_says_where_the_learners_file_is(lab: LabFolder, capsys: Captured) -> None:
     assert json_of(["reset", "go"], capsys) == {"lab": "go", "kept": None}
     lab.dockerfile.write_text(TWO_STAGES, "utf-8")
