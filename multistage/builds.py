@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from multistage.engines import BuildRequest, Engine, Report, ignore
 from multistage.engines.events import BuildLog, Event
 from multistage.errors import CourseError, LearnerError, MachineError, UsageError
 from multistage.failures import explained
+from multistage.files import mode_of
 from multistage.images import ImageArchive, Layer, attribute, read_archive
 from multistage.shown import wrapped
 from multistage.units import megabytes
@@ -226,14 +228,21 @@ def read_dockerfile(path: Path, context: Path) -> Dockerfile:
         LearnerError: it cannot be read.
         UsageError: the file or the build context does not exist.
     """
-    if not context.is_dir():
+    if not stat.S_ISDIR(mode_of(context)):
         raise UsageError(f"There is no folder {context}.", mend="Name a lab or a build context.")
-    if not path.is_file():
+    if not stat.S_ISREG(mode_of(path)):
         raise UsageError(
             f"There is no file {path}.",
             mend="In a lab, bring the starter's back: multistage reset LAB, or lab.reset().",
         )
-    return parse(path.read_bytes(), str(path))
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise LearnerError(
+            f"The Dockerfile cannot be read: {error.strerror}.",
+            where=str(path), mend="Give yourself the right to read it, or name another file.",
+        ) from error  # fmt: skip
+    return parse(text, str(path))
 
 
 def _refuse_misspelt_stages(model: Dockerfile) -> None:

@@ -19,6 +19,7 @@ _SIGNALLED = 128
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 _LONGEST_LIMIT = 86400  # seconds
+_LARGEST_AMOUNT = 1_000_000  # of days or gigabytes
 _COMMANDS = {
     "doctor": commands.doctor,
     "labs": progress_commands.list_labs,
@@ -49,6 +50,13 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 1 <= value <= _LONGEST_LIMIT:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 and {_LONGEST_LIMIT} seconds")
+    return value
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= _LARGEST_AMOUNT:  # nor what is not a number
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LARGEST_AMOUNT:,}")
     return value
 
 
@@ -95,8 +103,8 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=Path, metavar="FILE")
     export.add_argument("--engine", help="the engine that has the image")
     prune = add("prune", "Show what the daemonless engine no longer needs; remove it with --yes.")
-    prune.add_argument("--older-than", type=float, default=7, metavar="DAYS")
-    prune.add_argument("--keep", type=float, metavar="GB", help="of build cache, at most")
+    prune.add_argument("--older-than", type=_amount, default=7, metavar="DAYS")
+    prune.add_argument("--keep", type=_amount, metavar="GB", help="of build cache, at most")
     prune.add_argument("--yes", action="store_true", help="remove it")
     report = add("report", "Write what was measured and passed so far as one HTML file.")
     report.add_argument("--to", type=Path, metavar="FILE", help="default: multistage-report.html")

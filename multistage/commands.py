@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from argparse import Namespace
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from multistage import bases, engines, labs, record, terminal
 from multistage.builds import Build, prepare_bases, read_dockerfile, read_image
 from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, MachineError, UsageError
+from multistage.files import mode_of
 from multistage.images import attribute, final_files, folders, is_made_by, read_path
 
 if TYPE_CHECKING:
@@ -172,10 +174,10 @@ def watch(options: Namespace) -> Outcome:
 def inspect(options: Namespace) -> Outcome:
     """Show what is inside an image: layers, and the largest folders."""
     name, lab, model = options.image, None, None
-    if Path(name).exists() and not (labs.ROOT / "labs" / name).is_dir():
+    if mode_of(Path(name)) and not _is_lab(name):
         archive = read_path(Path(name), keep_files=True)
     else:
-        if (labs.ROOT / "labs" / name).is_dir():
+        if _is_lab(name):
             lab = labs.find_lab(name)
             name, model = lab.tag("after"), _readable(lab)
         engine = engines.choose(options.engine)
@@ -214,7 +216,8 @@ def _readable(lab: labs.LabFolder) -> Dockerfile | None:
 def graph(options: Namespace) -> Outcome:
     """Show a Dockerfile's stages and the edges between them."""
     path = Path(options.lab)
-    subject = None if path.is_file() else _subject(options.lab, None)
+    is_file = stat.S_ISREG(mode_of(path))
+    subject = None if is_file else _subject(options.lab, None)
     file = path if subject is None else subject.dockerfile
     model = read_dockerfile(file, file.parent)
     needed = {stage.index for stage in model.needed(options.target)}
@@ -265,12 +268,12 @@ def reset(options: Namespace) -> Outcome:
 def export(options: Namespace) -> Outcome:
     """Write an image as an archive that ``docker load`` takes."""
     name = options.image
-    if (labs.ROOT / "labs" / name).is_dir():
+    if _is_lab(name):
         name = labs.find_lab(name).tag("after")
     engine = engines.choose(options.engine)
     if engine.labels(name) is None:
         raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
-    if options.file.is_dir():
+    if stat.S_ISDIR(mode_of(options.file)):
         raise UsageError(f"{options.file} is a folder.", mend="Name a file, such as image.tar.")
     with terminal.progress(f"Writing {options.file}"):
         try:
@@ -308,9 +311,13 @@ def prune(options: Namespace) -> Outcome:
     )
 
 
+def _is_lab(name: str) -> bool:
+    return name in {file.parent.name for file in labs.ROOT.glob("labs/*/lab.toml")}
+
+
 def _subject(name: str, file: Path | None, *, before: bool = False) -> _Subject:
     folder = Path(name)
-    if (labs.ROOT / "labs" / name / "lab.toml").is_file() or not folder.is_dir():
+    if _is_lab(name) or not stat.S_ISDIR(mode_of(folder)):
         try:
             lab = labs.find_lab(name)
         except UsageError as error:

@@ -1,4 +1,4 @@
-"""Files that several processes write: one at a time, and whole or not at all."""
+"""Files: what is at a path, and those that several processes write, one at a time and whole."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from typing import IO
 _PATIENCE = 10.0  # seconds to wait for another process
 _PAUSE = 0.05
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
+
+
+def mode_of(path: Path) -> int:
+    """Return the mode of what is at a path, 0 where nothing is there.
+
+    Unlike ``Path.is_file`` it takes any text, also one that is too long for a name.
+    """
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 @contextmanager

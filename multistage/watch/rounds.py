@@ -127,9 +127,6 @@ def read_model(lab: LabFolder) -> Model:
         return Model(None, (Fault(error.line, error.what, error.mend),))
     except (LearnerError, UsageError) as error:
         return Model(None, (Fault(0, error.what, error.mend),))
-    except OSError as error:  # it went away, or must not be read
-        what = f"{lab.dockerfile} cannot be read: {error.strerror}."
-        return Model(None, (Fault(0, what, "Save it again."),))
     return Model(model, _misspelt_stages(model))
 
 

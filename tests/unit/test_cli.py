@@ -1,5 +1,6 @@
 """The ``multistage`` command: exit codes, one JSON object, and errors without tracebacks."""
 
+import errno
 import json
 import os
 import subprocess
@@ -550,6 +551,78 @@ def test_reset_says_where_the_learners_file_is(lab: LabFolder, capsys: Captured)
     kept = json_of(["reset", "go"], capsys)["kept"]
     assert kept == str(lab.app / "Dockerfile.yours-1")
     assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+
+
+LONG = "a" * 300  # more than a file's name may have
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([command, LONG] for command in ("build", "compare", "check", "graph", "inspect")),
+        ["graph", f"{LONG}/{LONG}"],
+        ["build", "go-scratch", "--file", LONG],
+        ["export", LONG, "image.tar"],
+        ["export", "go-scratch", LONG],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_an_error_like_another(
+    arguments: list[str], engine: MadeEngine, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "labels", lambda name: {} if len(name) < 100 else None)
+    monkeypatch.setattr(engine, "export", lambda _image, file: file.write_bytes(b""))
+    error_of(arguments, capsys, 2)
+
+
+def test_a_folder_outside_the_labs_is_no_lab(tmp_path: Path, capsys: Captured) -> None:
+    lines = error_of(["inspect", str(tmp_path)], capsys, 2)
+    assert "is no OCI image layout" in lines[0]
+
+
+def unreadable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file one that its owner alone may read, also for root, who may read every file."""
+    read = Path.read_bytes
+
+    def refused(self: Path) -> bytes:
+        if self == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+
+
+@pytest.mark.parametrize("command", ["build", "check", "graph"])
+def test_a_dockerfile_that_must_not_be_read_is_named(
+    command: str, lab: LabFolder, engine: MadeEngine, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    unreadable(lab.dockerfile, monkeypatch)
+    assert main([command, "go"]) == 1
+    said = "".join(capsys.readouterr())
+    assert "cannot be read: Permission denied" in said
+    assert "Traceback" not in said
+
+
+def test_a_lab_whose_dockerfile_must_not_be_read_is_listed_all_the_same(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = labs.find_lab("go-scratch").dockerfile
+    unreadable(file, monkeypatch)
+    states = {lab["name"]: lab["state"] for lab in json_of(["labs"], capsys)["labs"]}
+    assert states["go-scratch"] == f"cannot be read: Permission denied: {file}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file of Linux")
+def test_a_file_that_fails_while_it_is_read_is_named(capsys: Captured) -> None:
+    lines = error_of(["graph", "/proc/self/mem"], capsys, 1)
+    assert lines[:2] == ["The Dockerfile cannot be read: Input/output error.", "/proc/self/mem"]
+
+
+@pytest.mark.parametrize("option", ["--keep", "--older-than"])
+@pytest.mark.parametrize("value", ["inf", "nan", "1e305", "-1"])
+def test_prune_takes_amounts_that_there_can_be(option: str, value: str, capsys: Captured) -> None:
+    lines = error_of(["prune", f"{option}={value}"], capsys, 2)
+    assert lines[0].startswith(f"argument {option}: {value} is not between 0 and 1,000,000")
 
 
 @pytest.mark.usefixtures("no_engine")
