@@ -78,11 +78,13 @@ def read_path(path: Path, *, keep_files: bool = False) -> ImageArchive:
     """Measure an image in a file (``docker save``, OCI archive) or folder (OCI layout).
 
     Raises:
-        UsageError: the file is no image archive, or a damaged one.
+        UsageError: the file is no image archive, a damaged one, or one of several images.
     """
     try:
         if path.is_dir():
-            return _assemble(_gather(_folder_members(path), keep_files), str(path), keep_files)
+            parts = _gather(_folder_members(path), keep_files)
+            _refuse_several(parts.documents, str(path))
+            return _assemble(parts, str(path), keep_files)
         with path.open("rb") as stream:
             return read_archive(stream, str(path), keep_files=keep_files)
     except (OSError, *_MALFORMED) as error:
@@ -118,6 +120,8 @@ def read_archive(
     """
     try:
         parts = _gather(_tar_members(stream), keep_files, keep_digests, from_engine)
+        if not from_engine:  # which was asked for one
+            _refuse_several(parts.documents, name)
         return _assemble(parts, name, keep_files)
     except (tarfile.TarError, *_MALFORMED) as error:
         raise UsageError(
@@ -210,6 +214,32 @@ def _assemble(parts: _Parts, name: str, keep_files: bool) -> ImageArchive:
 
 # A tar of no files, 1,024 bytes of zeros: what BuildKit and Docker write for an empty layer.
 _EMPTY_LAYERS = ("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",)
+
+
+def _refuse_several(documents: dict[str, Any], name: str) -> None:
+    """Stop where nothing tells which of several images is meant."""
+    saved, index = documents.get("manifest.json"), documents.get("index.json")
+    manifests = index.get("manifests") if isinstance(index, dict) else None
+    found = _entries(saved, "Config") or _entries(manifests, "digest")
+    # One image for several platforms has the same names for all of them, or a platform for each.
+    images = {(str(e.get("RepoTags") or ""), str(e.get("annotations") or "")) for e in found}
+    platforms = {str(e["platform"]) for e in found if e.get("platform")}
+    is_one = len(platforms) == len(found) or (len(images) == 1 and ("", "") not in images)
+    if len(found) > 1 and not is_one:
+        raise UsageError(
+            f"{name} holds several images.",
+            mend="Save one alone: docker save IMAGE -o image.tar",
+        )
+
+
+def _entries(found: Any, key: str) -> list[dict[str, Any]]:
+    """Return the objects of a list, one for each value of a key; without attestations."""
+    objects = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+    images = [e for e in objects if _ATTESTATION not in (e.get("annotations") or {})]
+    return list({str(entry.get(key)): entry for entry in images}.values())
+
+
+_ATTESTATION = "vnd.docker.reference.type"  # BuildKit's: it stands beside the image it is about
 
 
 def _config(documents: dict[str, Any], name: str) -> dict[str, Any]:

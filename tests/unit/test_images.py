@@ -15,7 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.errors import UsageError
-from multistage.images import final_files, folders, left_behind, read_archive, read_path
+from multistage.images import (
+    ImageArchive,
+    final_files,
+    folders,
+    left_behind,
+    read_archive,
+    read_path,
+)
 from multistage.images.layers import file_kind, measure_layer
 from multistage.images.streams import ForwardStream, tar_entries
 from tests.unit.made import made_tar as tar_of
@@ -441,3 +448,80 @@ def test_a_file_cut_short_is_refused_with_and_without_digests() -> None:
     for keep_digests in (True, False):
         with pytest.raises(UsageError, match="cannot be read"):
             measure_layer(io.BytesIO(layer), keep_files=True, keep_digests=keep_digests)
+
+
+def two_images() -> tuple[Files, list[dict[str, object]]]:
+    """Return the members of two images but for the document that names both, and its entries."""
+    members: Files = {}
+    entries: list[dict[str, object]] = []
+    for text in (b"one", b"two"):
+        own = image_members([tar_of({"a": text})])
+        entries += json.loads(own.pop("manifest.json"))
+        members |= own
+    return members, entries
+
+
+def read_entries(document: str, entries: list[dict[str, object]]) -> ImageArchive:
+    members, configs = two_images()
+    for entry, config in zip(entries, configs, strict=False):
+        entry.setdefault("Config", config["Config"])
+    if document == "index.json":
+        for entry in entries:
+            name = str(entry.pop("Config")).rpartition("/")[2]
+            manifest = json.dumps({"config": {"digest": f"sha256:{name}"}}).encode()
+            entry["digest"] = digest(manifest)
+            members[f"blobs/sha256/{digest(manifest)[7:]}"] = manifest
+    listed: object = entries if document == "manifest.json" else {"manifests": entries}
+    members[document] = json.dumps(listed).encode()
+    return read_archive(io.BytesIO(tar_of(members)))
+
+
+NAME = "org.opencontainers.image.ref.name"
+ATTESTATION = {"annotations": {"vnd.docker.reference.type": "attestation-manifest"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "entries"),
+    [
+        ("manifest.json", [{"RepoTags": ["a:1"]}, {"RepoTags": ["b:1"]}]),
+        ("manifest.json", [{"RepoTags": None}, {"RepoTags": None}]),  # saved by their IDs
+        ("index.json", [{"annotations": {NAME: "a"}}, {"annotations": {NAME: "b"}}]),
+        ("index.json", [{}, {}]),
+        ("index.json", [{"platform": {"os": "linux"}}, {"platform": {"os": "linux"}}]),
+    ],
+)
+def test_an_archive_of_several_images_is_refused(
+    document: str, entries: list[dict[str, object]]
+) -> None:
+    with pytest.raises(UsageError, match="holds several images") as caught:
+        read_entries(document, entries)
+    assert "Save one alone" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("document", "entries"),
+    [
+        ("manifest.json", [{"RepoTags": ["a:1"]}, {"RepoTags": ["a:1"]}]),
+        ("index.json", [{"platform": {"architecture": "amd64"}}, {"platform": {"os": "linux"}}]),
+        ("index.json", [{}, {**ATTESTATION, "platform": {"os": "unknown"}}]),
+        ("index.json", [{"annotations": {NAME: "a"}}]),
+    ],
+)
+def test_platforms_and_attestations_do_not_make_several_images_of_one(
+    document: str, entries: list[dict[str, object]]
+) -> None:
+    assert read_entries(document, entries).unpacked_size == 3
+
+
+def test_two_names_of_one_image_are_one(tmp_path: Path) -> None:
+    members = image_members([tar_of({"a": b"one"})])
+    [entry] = json.loads(members["manifest.json"])
+    named = [{**entry, "RepoTags": [name]} for name in ("a:1", "b:1")]
+    members["manifest.json"] = json.dumps(named).encode()
+    assert read_archive(io.BytesIO(tar_of(members))).unpacked_size == 3
+
+
+def test_what_an_engine_hands_out_is_one_image_whatever_it_lists() -> None:
+    members, entries = two_images()
+    members["manifest.json"] = json.dumps(entries).encode()
+    assert read_archive(io.BytesIO(tar_of(members)), from_engine=True).unpacked_size == 3
