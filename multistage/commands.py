@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from multistage.plots import Picture
 
 _PLOTS = (".png", ".svg")
+_TAR_MARK, _TAR_MARK_AT = b"ustar", 257  # bytes from the start of a tar
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +274,9 @@ def export(options: Namespace) -> Outcome:
     engine = engines.choose(options.engine)
     if engine.labels(name) is None:
         raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
-    if stat.S_ISDIR(mode_of(options.file)):
-        raise UsageError(f"{options.file} is a folder.", mend="Name a file, such as image.tar.")
     with terminal.progress(f"Writing {options.file}"):
         try:
+            _refuse_other_file(options.file)
             engine.export(name, options.file)
         except OSError as error:
             raise UsageError(
@@ -287,6 +287,22 @@ def export(options: Namespace) -> Outcome:
     if not options.json:
         terminal.export(name, options.file, size)
     return Outcome({"image": name, "file": str(options.file), "size": size})
+
+
+def _refuse_other_file(file: Path) -> None:
+    """Stop where the file is no earlier archive: what it holds is of somebody's."""
+    mode = mode_of(file)
+    if not mode:
+        return
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{file} is a folder.", mend="Name a file, such as image.tar.")
+    is_tar = False
+    if stat.S_ISREG(mode):
+        with file.open("rb") as handle:
+            start = handle.read(_TAR_MARK_AT + len(_TAR_MARK))
+        is_tar = not start or start.endswith(_TAR_MARK)
+    if not is_tar:
+        raise UsageError(f"{file} is no archive: it is left as it is.", mend="Name another file.")
 
 
 def prune(options: Namespace) -> Outcome:

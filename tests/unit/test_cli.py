@@ -24,7 +24,15 @@ from multistage.errors import (
 )
 from multistage.labs import LabFolder, read_lab
 from multistage.watch.loop import Watch
-from tests.unit.made import ROOT, SINGLE_STAGE, TWO_STAGES, MadeContainer, MadeEngine, write_lab
+from tests.unit.made import (
+    ROOT,
+    SINGLE_STAGE,
+    TWO_STAGES,
+    MadeContainer,
+    MadeEngine,
+    made_archive,
+    write_lab,
+)
 
 COMMANDS = (
     "doctor", "labs", "setup", "build", "compare", "check", "watch", "inspect", "graph", "reset",
@@ -551,6 +559,48 @@ def test_reset_says_where_the_learners_file_is(lab: LabFolder, capsys: Captured)
     kept = json_of(["reset", "go"], capsys)["kept"]
     assert kept == str(lab.app / "Dockerfile.yours-1")
     assert lab.dockerfile.read_text("utf-8") == SINGLE_STAGE
+
+
+def exporting(engine: MadeEngine, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Let an engine export an image; return what it then writes."""
+    with engine.save("x") as stream:
+        archive = bytes(stream.read(-1))
+    monkeypatch.setattr(engine, "export", lambda _image, file: file.write_bytes(archive))
+    return archive
+
+
+@pytest.mark.parametrize("content", [b"# Mine\n", b"# Mine\n" * 100, bytes(257) + b"nostar"])
+def test_export_leaves_a_file_alone_that_is_no_archive(
+    content: bytes, tmp_path: Path, engine: MadeEngine, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    exporting(engine, monkeypatch)
+    file = tmp_path / "mine.md"
+    file.write_bytes(content)
+    lines = error_of(["export", "go-scratch", str(file)], capsys, 2)
+    assert lines == [f"{file} is no archive: it is left as it is.", "Name another file."]
+    assert file.read_bytes() == content
+
+
+def test_export_leaves_a_device_alone(
+    engine: MadeEngine, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporting(engine, monkeypatch)
+    lines = error_of(["export", "go-scratch", os.devnull], capsys, 2)
+    assert lines[0] == f"{os.devnull} is no archive: it is left as it is."
+
+
+@pytest.mark.parametrize("there", [None, b"", "an earlier archive"])
+def test_export_writes_a_new_file_and_replaces_an_earlier_archive(
+    there: bytes | str | None, tmp_path: Path, engine: MadeEngine, capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    archive = exporting(engine, monkeypatch)
+    file = tmp_path / "image.tar"
+    if there is not None:
+        file.write_bytes(made_archive({"b": b"2"}) if isinstance(there, str) else there)
+    assert json_of(["export", "go-scratch", str(file)], capsys)["size"] == len(archive)
+    assert file.read_bytes() == archive
 
 
 LONG = "a" * 300  # more than a file's name may have
