@@ -10,7 +10,13 @@ from multistage.advice import Advised, Failure, advise
 from multistage.dockerfile import Dockerfile, Stage
 from multistage.dockerfile.steps import step_numbers, step_stage
 from multistage.engines.events import BuildLog
-from multistage.errors import CourseError, LearnerError, MachineError, UsageError
+from multistage.errors import (
+    BuildCancelledError,
+    CourseError,
+    LearnerError,
+    MachineError,
+    UsageError,
+)
 
 _MOUNT = re.compile(r"/\S*?/(?:buildkit-mount\d+|overlay2/\w+/merged)(?=/)")
 _PACKAGES = re.compile(r"\bno command (apk|apt|apt-get)\.")
@@ -23,8 +29,11 @@ def explained(
     """Return the error with its line, and with what its message means, where that is known.
 
     The engine's own words stay, without paths of its machine: they are what the learner meets
-    elsewhere. ``stand_ins``: the base images of the build that are stand-ins.
+    elsewhere. ``stand_ins``: the base images of the build that are stand-ins. That a build is no
+    longer wanted needs no explanation.
     """
+    if isinstance(error, BuildCancelledError):
+        return error
     located = _located(error, model, log)
     advised = advise(_failure(located, model, log))
     if advised is None:

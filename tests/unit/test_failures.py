@@ -6,7 +6,7 @@ import pytest
 
 from multistage.dockerfile import parse
 from multistage.engines.events import BuildLog, Step, StepFinished, StepLog
-from multistage.errors import CourseError, LearnerError, MachineError
+from multistage.errors import BuildCancelledError, CourseError, LearnerError, MachineError
 from multistage.failures import explained
 
 TWO = """FROM node:24-alpine AS builder
@@ -37,6 +37,16 @@ def explain(
 
 def test_an_error_gets_the_line_of_the_step_that_failed() -> None:
     assert explain("RUN x", "it broke").where == "Dockerfile:4"
+
+
+def test_a_cancelled_build_stays_one_whatever_its_steps_said() -> None:
+    happened = BuildLog()
+    step = Step("s", "[stage-1 2/2] RUN apk add x", "stage-1", 2, 2)
+    happened.add(StepLog(step, "/bin/sh: apk: not found"))
+    happened.add(StepFinished(step, 1.0, 1.0, error=APK))
+    cancelled = BuildCancelledError("The build was cancelled.", mend="Build again.")
+    model = parse(TWO.format("RUN apk add x"), "Dockerfile")
+    assert explained(cancelled, model, happened) is cancelled
 
 
 def test_an_image_that_is_taken_for_a_stage_is_said_to_be_none() -> None:
