@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 import textwrap
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from multistage.engines.daemonless.stages import BuiltStage
     from multistage.engines.daemonless.tree import Delta
 
+_BLOCK = 1 << 20  # bytes
 _FOLDER = Path(__file__).with_name("engines") / "daemonless"
 
 
@@ -143,10 +145,14 @@ def crate(lab: Lab) -> tarfile.TarFile:
     Raises:
         MachineError: the engine writes an older kind of archive.
     """
-    image = lab.image_id()
-    file = Path(tempfile.mkdtemp(prefix="multistage-crate-")) / "image.tar"
-    lab.engine.export(image, file)
-    archive = tarfile.open(file)  # noqa: SIM115  # the notebook reads it cell by cell
+    # It has no name on disk, so that it is gone with the object, also where the kernel is killed.
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the notebook reads it cell by cell
+    with lab.engine.save(lab.image_id()) as stream:
+        while block := stream.read(_BLOCK):
+            file.write(block)
+    file.seek(0)
+    archive = tarfile.open(fileobj=file)  # noqa: SIM115
+    weakref.finalize(archive, file.close)
     if "index.json" not in archive.getnames():
         raise MachineError(
             "This Docker Engine writes archives of the time before OCI.",
