@@ -127,6 +127,7 @@ def compare(options: Namespace) -> Outcome:
         _save_plot(options.plot, plots.compare(subject.lab.title, before, after, works=works))
     if not options.json:
         terminal.compare(subject.lab.title, before, after, works=works)
+    terminal.note(record.take_note())
     ratio = after.unpacked_size / before.unpacked_size if before.unpacked_size else 0.0
     return Outcome(
         {
@@ -162,6 +163,7 @@ def check(options: Namespace) -> Outcome:
     if not options.json:
         terminal.check(report, options.hints, next_step(subject.lab, report))
     terminal.note(note)
+    terminal.note(record.take_note())
     return Outcome(report.to_json(), 0 if report.passed else 1)
 
 
@@ -367,7 +369,8 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
             announce=progress.announce,
         )
     if subject.lab is not None and target is None:
-        terminal.note(record.add_measured(subject.lab, subject.dockerfile, text, built))
+        record.add_measured(subject.lab, subject.dockerfile, text, built)
+        terminal.note(record.take_note())
     return built
 
 

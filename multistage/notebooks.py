@@ -145,6 +145,7 @@ class Lab:
 
         before, after = self._measured_before(), self._measured_after()
         works = record.read().works(self.folder.name, record.text_of(self.folder.dockerfile))
+        _tell(record.take_note())
         return drawn(plots.compare(self.folder.title, before, after, works=works))
 
     def check(self, hints: int = 1) -> Shown:
@@ -283,9 +284,15 @@ class Lab:
                 report=panel.report,
                 announce=panel.announce,
             )
-        if target is None and (note := record.add_measured(self.folder, dockerfile, text, built)):
-            print(note)
+        if target is None:
+            record.add_measured(self.folder, dockerfile, text, built)
+            _tell(record.take_note())
         return built
+
+
+def _tell(note: str) -> None:
+    if note:
+        print(note)
 
 
 def _is_guess(guess: object) -> bool:

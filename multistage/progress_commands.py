@@ -24,7 +24,7 @@ def list_labs(options: Namespace) -> Outcome:
     states = [(lab, _state(lab, progress)) for lab, _ in rows]
     if not options.json:
         terminal.labs([(lab, state.short or state.text) for lab, state in states])
-    terminal.note(progress.note)
+    terminal.note(progress.note or record.take_note())
     return Outcome(
         {
             "labs": [
@@ -108,7 +108,7 @@ def report(options: Namespace) -> Outcome:
     from multistage import report as reports
 
     progress = record.read()
-    terminal.note(progress.note)
+    terminal.note(progress.note or record.take_note())
     found = reports.gather(labs.labs(), progress)
     file = options.to
     if file is None and not options.json:

@@ -6,7 +6,6 @@ The file is ``progress.json`` at the top of the checkout. Entries are added, nev
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from multistage.checks import CheckReport
 
 _PLACE = "MULTISTAGE_PROGRESS"  # another file in its place
+# That a file was set aside happens once, and whoever reads first need not be one who can say it.
+_untold: list[str] = []
 
 
 def place() -> Path:
@@ -33,8 +34,17 @@ def place() -> Path:
     return Path(os.environ.get(_PLACE) or labs.ROOT / "progress.json")
 
 
+def take_note() -> str:
+    """Return what the learner has not been told yet of files that were set aside, and forget it."""
+    taken, _untold[:] = _untold[:], []
+    return "\n".join(taken)
+
+
 def read() -> Record:
-    """Return the record; a file that cannot be read is set aside, and ``note`` says so."""
+    """Return the record; a damaged file is set aside, which :func:`take_note` tells.
+
+    Where it can be neither read nor set aside, ``note`` says so.
+    """
     file = place()
     try:
         return parsed(_content(file))
@@ -43,10 +53,9 @@ def read() -> Record:
     except Damaged as damage:
         try:
             with locked(file):
-                document, note = _load(file)
+                return parsed(_load(file))
         except OSError:
             return Record(note=f"{file} {damage}. It could not be set aside.")
-        return dataclasses.replace(parsed(document), note=note)
 
 
 def text_of(dockerfile: Path) -> str:
@@ -59,16 +68,14 @@ def text_of(dockerfile: Path) -> str:
         return ""
 
 
-def add_measured(lab: LabFolder, dockerfile: Path, text: str, build: Build) -> str:
+def add_measured(lab: LabFolder, dockerfile: Path, text: str, build: Build) -> None:
     """Keep the sizes of a lab's before image, or of the learner's; of no other Dockerfile.
 
-    Returns:
-        A note for the learner where a damaged record was set aside. That nothing can be
-        written is left to :func:`add_checked` to tell: once is enough.
+    That nothing can be written is left to :func:`add_checked` to tell: once is enough.
     """
     which = next((w for w, own in _own(lab).items() if _same(own, dockerfile)), None)
     if which is None:
-        return ""
+        return
 
     def change(document: dict[str, Any]) -> None:
         sizes = document["measured"].setdefault(lab.name, {})
@@ -76,7 +83,7 @@ def add_measured(lab: LabFolder, dockerfile: Path, text: str, build: Build) -> s
         if which == "after":
             sizes["dockerfile"] = text.split("\n")
 
-    return _change(change, tell_faults=False)
+    _change(change)
 
 
 def add_before(engine: Engine, lab: LabFolder, dockerfile: Path, announce: Announce) -> None:
@@ -103,10 +110,10 @@ def add_checked(
     """Add a run of the checks on the learner's own Dockerfile; a repeat adds nothing.
 
     Returns:
-        A note for the learner, empty where all went well.
+        A note for the learner, :func:`take_note`'s included; empty where all went well.
     """
     if not _same(lab.dockerfile, dockerfile):
-        return ""
+        return take_note()
     keys = ("id", "title", "required", "passed", "message")
     entry: dict[str, Any] = {
         "lab": lab.name,
@@ -127,7 +134,8 @@ def add_checked(
         if not earlier or _without_times(earlier[-1]) != _without_times(entry):
             document["entries"].append(entry)
 
-    return _change(change)
+    fault = _change(change)
+    return "\n".join(filter(None, (take_note(), fault)))
 
 
 def _without_times(entry: dict[str, Any]) -> dict[str, Any]:
@@ -144,34 +152,32 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def _change(change: Callable[[dict[str, Any]], None], *, tell_faults: bool = True) -> str:
-    """Change the file while nobody else does; return a note for the learner."""
+def _change(change: Callable[[dict[str, Any]], None]) -> str:
+    """Change the file while nobody else does; return why it could not be written."""
     file = place()
     try:
         with locked(file):
-            document, note = _load(file)
+            document = _load(file)
             change(document)
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
             replace(file, text.encode("utf-8", "backslashreplace"))  # half a surrogate pair
-        return note
     except OSError as error:
         why = error.strerror or error
-        if not tell_faults:
-            return ""
         return f"This result is shown but not recorded: {file} cannot be written ({why})."
+    return ""
 
 
-def _load(file: Path) -> tuple[dict[str, Any], str]:
-    """Return the file's document, or a new one and a note where the file had to be set aside."""
+def _load(file: Path) -> dict[str, Any]:
+    """Return the file's document; where it is damaged it is set aside, and a new one returned."""
     try:
-        document = _content(file)
+        document: dict[str, Any] = _content(file)
         parsed(document)
-        return document, ""
+        return document
     except Damaged as damage:
         kept = free_name(file, damage.word)
         file.rename(kept)
-        note = f"{file} {damage}. It was set aside as {kept.name}, and a new one is begun."
-        return empty(), note
+        _untold.append(f"{file} {damage}. It was set aside as {kept.name}, and a new one is begun.")
+        return empty()
 
 
 def _content(file: Path) -> Any:

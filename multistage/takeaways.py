@@ -87,7 +87,8 @@ def checklist() -> Shown:
     engine = choose()
     with build_panel("Looking at the labs") as panel:
         found = tuple(_look_at(engine, lab, panel.announce) for lab in labs.labs())
-    return Shown("\n".join(tick(found)))
+    note = record.take_note()
+    return Shown("\n".join([*tick(found), *([note] if note else [])]))
 
 
 def _look_at(engine: Engine, lab: labs.LabFolder, announce: Announce) -> Converted:

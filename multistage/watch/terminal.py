@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from multistage import engines, labs, terminal
+from multistage import engines, labs, record, terminal
 from multistage.next_step import next_step
 from multistage.units import megabytes, seconds
 from multistage.watch import lines
@@ -62,6 +62,7 @@ def watch(options: Namespace) -> dict[str, Any]:
         end(watching)
         if view is not None:
             view.close()
+        terminal.note(record.take_note())
     return found.document
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from multistage import record
 from multistage.checks import before
 
 collect_ignore = [
@@ -27,3 +28,9 @@ def checks_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
     monkeypatch.setattr(before, "_KNOWN", {})
     monkeypatch.setattr(before, "user_cache_path", folder)
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is to be told of the record from the next test."""
+    monkeypatch.setattr(record, "_untold", [])

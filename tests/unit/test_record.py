@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from multistage import engines, labs, notebooks, record, takeaways
+from multistage import commands, engines, labs, notebooks, record, takeaways
 from multistage.checks import CheckReport, CheckResult
 from multistage.cli import main
 from multistage.engines import Cancellation
@@ -20,7 +20,7 @@ from multistage.files import locked
 from multistage.labs import LabFolder, read_lab
 from multistage.recorded import Record
 from multistage.report import gather
-from multistage.watch.feedback import Save
+from multistage.watch.feedback import Checked, Save
 from multistage.watch.rounds import Rounds
 from tests.unit.made import (
     ROOT,
@@ -309,6 +309,80 @@ def test_a_damaged_record_is_set_aside_whole_and_a_new_one_begun(
     assert (tmp_path / "progress.damaged-1.json").read_text("utf-8") == "an earlier one"
     assert add(lab, TWO_STAGES + "USER 1\n") == ""
     assert len(record.read().entries) == (1 if reads else 2)
+
+
+def command(words: str) -> Callable[..., object]:
+    return lambda *_: main(words.split())
+
+
+def watched(lab: LabFolder, engine: MadeEngine) -> str:
+    """Return the notes of one round."""
+    feedback = Rounds(lab, engine).round(Save(), Cancellation())
+    return "".join(one.note for one in feedback if isinstance(one, Checked))
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        *(
+            command(f"{words}{json_too}")
+            for words in ("labs", "report", "build go", "compare go", "check go")
+            for json_too in ("", " --json")
+        ),
+        lambda lab, _engine: main(["check", "go", "--file", str(lab.before_dockerfile)]),
+        lambda lab, _engine: main(["compare", "go", "--file", str(elsewhere(lab))]),
+        lambda *_: notebooks.Lab("go").build(),
+        lambda *_: notebooks.Lab("go").build_before(),
+        lambda *_: notebooks.Lab("go").compare(),
+        lambda *_: notebooks.Lab("go").check(),
+        lambda *_: takeaways.checklist(),
+        watched,
+    ],
+)
+def test_that_a_record_was_set_aside_is_said_once_whoever_reads_it_first(
+    reads: Callable[[LabFolder, MadeEngine], object], lab: LabFolder, engine: MadeEngine,
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(lab.folder)  # where the report is written
+    lab.dockerfile.write_text(TWO_STAGES, "utf-8")
+    record.place().write_text("{", "utf-8")
+    returned = str(reads(lab, engine))
+    said = "".join(capsys.readouterr()) + returned
+    assert said.count("set aside as progress.damaged-1.json") == 1
+    assert main(["labs"]) == 0
+    assert "set aside" not in capsys.readouterr().err
+
+
+def elsewhere(lab: LabFolder) -> Path:
+    """Return a Dockerfile that is nobody's."""
+    file = lab.folder / "Dockerfile"
+    file.write_text(TWO_STAGES, "utf-8")
+    return file
+
+
+def test_a_figure_says_it_where_it_is_the_first_that_reads(
+    lab: LabFolder, engine: MadeEngine, capsys: Captured
+) -> None:
+    in_notebook = notebooks.Lab("go")
+    in_notebook.build_before()
+    in_notebook.build()
+    record.place().write_text("{", "utf-8")
+    in_notebook.compare()
+    assert capsys.readouterr().out.count("set aside as progress.damaged-1.json") == 1
+
+
+def test_the_step_after_a_pass_says_it_where_it_is_the_first_that_reads(
+    lab: LabFolder, engine: MadeEngine, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = checks()
+    monkeypatch.setattr("multistage.checks.check_lab", lambda *_a, **_k: passed)
+    monkeypatch.setattr(commands, "_build", lambda *_: AFTER)
+    monkeypatch.setattr(labs, "labs", lambda: (lab, dataclasses.replace(lab, name="other")))
+    record.place().write_text("{", "utf-8")
+    assert main(["check", "go", "--file", str(elsewhere(lab))]) == 0
+    captured = capsys.readouterr()
+    assert "the lab other" in captured.out
+    assert captured.err.count("set aside as progress.damaged-1.json") == 1
 
 
 def test_a_newer_record_is_set_aside_under_its_own_word(lab: LabFolder, tmp_path: Path) -> None:
