@@ -9,20 +9,12 @@ from dataclasses import dataclass, fields
 from multistage import labs
 from multistage.builds import Build, build, read_dockerfile, read_image
 from multistage.engines import choose
-from multistage.images import final_files
+from multistage.images import final_files, package_managers_in, shells_in
 from multistage.notebooks import Lab
 from multistage.panels import build_panel
 from multistage.shown import Shown
 
 # What is looked for, as globs over paths without leading slash; ``*`` takes slashes.
-_SHELLS = ("ash", "bash", "dash", "sh")
-# dpkg by its list: busybox brings a program of that name, which manages nothing.
-_MANAGERS = {
-    "apk": ("*bin/apk",),
-    "apt": ("*bin/apt", "*bin/apt-get"),
-    "dpkg": ("var/lib/dpkg/status",),
-    "npm": ("*bin/npm",),
-}
 _LIBRARIES = {"glibc": ("*/ld-linux*.so.*",), "musl": ("*/ld-musl-*.so.1",)}
 # Where Go's crypto/x509 and OpenSSL look, in Debian's and Alpine's words.
 _CERTIFICATES = ("etc/ssl/certs/ca-certificates.crt", "etc/ssl/cert.pem")
@@ -55,10 +47,9 @@ class Equipment:
 
 def equipment(files: Mapping[str, int]) -> Equipment:
     """Return what an image has, told by its files: paths without leading slash, and sizes."""
-    programs = {path.rpartition("/")[2] for path in files if "/bin/" in f"/{path}"}
     return Equipment(
-        shell=tuple(name for name in _SHELLS if name in programs),
-        package_manager=_names(_MANAGERS, files),
+        shell=shells_in(files),
+        package_manager=package_managers_in(files),
         c_library=_names(_LIBRARIES, files),
         ca_certificates=any(files.get(path) for path in _CERTIFICATES),
         zone_data=_any(files, _ZONES),

@@ -4,7 +4,14 @@ from multistage.images.archive import ImageArchive, read_archive, read_path
 from multistage.images.attribution import Layer, attribute, is_made_by
 from multistage.images.contents import Folder, final_files, final_tree, folders, left_behind
 from multistage.images.layers import KINDS, File, MeasuredLayer
-from multistage.images.surface import PARTS, Surface, parts_of, surface
+from multistage.images.surface import (
+    PARTS,
+    Surface,
+    package_managers_in,
+    parts_of,
+    shells_in,
+    surface,
+)
 
 __all__ = [
     "KINDS",
@@ -21,8 +28,10 @@ __all__ = [
     "folders",
     "is_made_by",
     "left_behind",
+    "package_managers_in",
     "parts_of",
     "read_archive",
     "read_path",
+    "shells_in",
     "surface",
 ]

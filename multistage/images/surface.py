@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from multistage.images.layers import File
@@ -32,6 +32,8 @@ _RULES = (
     ("app", ("app/dist/*", "app/server", "server", "usr/share/nginx/html/*")),
     ("source", ("app/*", "src/*")),
 )  # fmt: skip
+# In a folder of one of these names a program is found; distroless debug images have the last.
+_PROGRAM_FOLDERS = {"bin", "sbin", "busybox"}
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"}
 _MANAGERS = {"apt", "apt-get", "dpkg", "apk", "npm", "npx", "yarn", "pip", "pip3", "corepack"}
 _PACKAGES = ("*node_modules/*/package.json", "var/lib/dpkg/info/*.list",
@@ -77,16 +79,32 @@ def parts_of(tree: Mapping[str, File]) -> dict[str, int]:
 def surface(tree: Mapping[str, File]) -> Surface:
     """Return what an intruder finds in an image's final tree."""
     programs = {path: file for path, file in tree.items() if _is_program(file)}
-    names = {path.rpartition("/")[2] for path in tree if "bin/" in path}
-    if not any(path.startswith("var/lib/dpkg/") for path in tree):
-        names.discard("dpkg")  # busybox brings a program of that name, which manages nothing
     return Surface(
         programs=len(programs),
         set_uid=sum(bool(file.mode & _SET_UID) for file in programs.values()),
-        shells=tuple(sorted(names & _SHELLS)),
-        package_managers=tuple(sorted(names & _MANAGERS)),
+        shells=shells_in(tree),
+        package_managers=package_managers_in(tree),
         packages=sum(any(fnmatch.fnmatchcase(p, glob) for glob in _PACKAGES) for p in tree),
     )
+
+
+def shells_in(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the shells among an image's files, links included, in order."""
+    return tuple(sorted(_programs(paths) & _SHELLS))
+
+
+def package_managers_in(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the package managers among an image's files, in order."""
+    paths = tuple(paths)
+    names = _programs(paths) & _MANAGERS
+    if not any(path.startswith("var/lib/dpkg/") for path in paths):
+        names.discard("dpkg")  # busybox brings a program of that name, which manages nothing
+    return tuple(sorted(names))
+
+
+def _programs(paths: Iterable[str]) -> set[str]:
+    parts = (path.split("/") for path in paths)
+    return {names[-1] for names in parts if names[-2:-1] and names[-2] in _PROGRAM_FOLDERS}
 
 
 def _is_program(file: File) -> bool:

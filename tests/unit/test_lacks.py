@@ -2,6 +2,7 @@
 
 import pytest
 
+from multistage.images import File, surface
 from multistage.lacks import Equipment, equipment, table
 
 NOTHING = Equipment((), (), (), ca_certificates=False, zone_data=False, user_list=False)
@@ -22,8 +23,7 @@ def test_a_program_alone_is_no_equipment() -> None:
         ("bin/sh", "shell", ("sh",)),
         ("usr/sbin/apk", "package_manager", ("apk",)),
         ("sbin/apk", "package_manager", ("apk",)),
-        ("usr/bin/apt-get", "package_manager", ("apt",)),
-        ("var/lib/dpkg/status", "package_manager", ("dpkg",)),
+        ("usr/bin/apt-get", "package_manager", ("apt-get",)),
         ("usr/local/bin/npm", "package_manager", ("npm",)),
         ("usr/lib64/ld-linux-x86-64.so.2", "c_library", ("glibc",)),
         ("usr/lib/ld-linux-aarch64.so.1", "c_library", ("glibc",)),
@@ -47,6 +47,8 @@ def test_a_file_is_taken_for_what_it_is(path: str, part: str, value: object) -> 
     [
         "usr/share/doc/bash",
         "usr/bin/dpkg",
+        "var/lib/dpkg/status",
+        "usr/share/robin/sh",
         "usr/share/bash-completion/completions/apt",
         "usr/lib/apt/methods/http",
         "etc/passwd-",
@@ -56,6 +58,27 @@ def test_a_file_is_taken_for_what_it_is(path: str, part: str, value: object) -> 
 )
 def test_what_only_has_a_name_like_it_does_not_count(path: str) -> None:
     assert equipment({path: 1}) == NOTHING
+
+
+SYSTEMS = {
+    "debian": ("usr/bin/bash", "bin/sh", "usr/bin/apt-get", "usr/bin/dpkg", "var/lib/dpkg/status"),
+    "alpine": ("bin/busybox", "bin/sh", "bin/ash", "sbin/apk", "usr/bin/dpkg"),
+    "debug": ("busybox/busybox", "busybox/sh", "var/lib/dpkg/status.d/base"),
+    "node": ("usr/local/bin/npm", "usr/local/bin/npx", "opt/robin/zsh", "usr/bin/ksh"),
+    "static": ("server", "etc/passwd", "sh", "usr/share/bash/sh.txt"),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_lessons_name_the_same_shells_and_package_managers(name: str) -> None:
+    paths = SYSTEMS[name]
+    found = surface({path: File(path, 1, 0o755) for path in paths})
+    lacking = equipment(dict.fromkeys(paths, 1))
+    assert (found.shells, found.package_managers) == (lacking.shell, lacking.package_manager)
+    assert (bool(found.shells), bool(found.package_managers)) == {
+        "debian": (True, True), "alpine": (True, True), "debug": (True, False),
+        "node": (True, True), "static": (False, False),
+    }[name]  # fmt: skip
 
 
 def test_an_empty_file_of_certificates_is_none() -> None:
