@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -47,16 +48,20 @@ builds is not walled off from this machine as Docker's containers are."""
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= _LONGEST_LIMIT:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {_LONGEST_LIMIT} seconds")
-    return value
+    return _number(text, 1, _LONGEST_LIMIT, " seconds")
 
 
 def _amount(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= _LARGEST_AMOUNT:  # nor what is not a number
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LARGEST_AMOUNT:,}")
+    return _number(text, 0, _LARGEST_AMOUNT)
+
+
+def _number(text: str, least: int, most: int, unit: str = "") -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:  # which what is not a number never is
+        raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}{unit}")
     return value
 
 

@@ -62,7 +62,7 @@ def test_an_archive_that_cannot_be_written_is_named(file: str, context: Path) ->
         (("export", "no-such:image", "x.tar", "--engine", "daemonless"), 2, "There is no image"),
         (("export", "Not A Name", "x.tar", "--engine", "daemonless"), 2, "cannot be the name"),
         (("build", ".", "--engine", "podman"), 2, "There is no engine called podman."),
-        (("prune", "--keep", "much"), 2, "invalid float value"),
+        (("prune", "--keep", "much"), 2, "much is not between 0 and"),
     ],
 )
 def test_wrong_usage_is_one_line_and_what_to_do(
