@@ -79,5 +79,5 @@ def test_the_table_tells_the_bases_apart() -> None:
     debian, distroless = str(
         what_is_there({name: lab.try_dockerfile(name) for name in names})
     ).splitlines()[1:]
-    assert " ".join(debian.split()[1:]) == "bash, dash, sh apt, dpkg glibc none yes yes"
+    assert " ".join(debian.split()[1:]) == "bash, dash, sh apt, apt-get, dpkg glibc none yes yes"
     assert " ".join(distroless.split()[1:]) == "none none none yes yes yes"
