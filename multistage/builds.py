@@ -142,7 +142,7 @@ def build(
         seconds=round(made.seconds, 2),
         unpacked_size=image.unpacked_size,
         compressed_size=image.compressed_size,
-        layers=_with_cached(attribute(image, model, target), model, made.log),
+        layers=_with_cached(attribute(image, model, target, sure=True), model, made.log),
         stages=_stages(model, target, made.log),
         date=date.today().isoformat(),
         is_multistage=model.is_multistage,

@@ -15,13 +15,10 @@ from multistage.builds import build as build_and_measure
 from multistage.errors import LearnerError, MachineError, UsageError
 from multistage.files import mode_of
 from multistage.images import attribute, final_files, folders, is_made_by, read_path
+from multistage.written import refuse_other_archive, refuse_other_figure, save_figure
 
 if TYPE_CHECKING:
     from multistage.dockerfile import Dockerfile
-    from multistage.plots import Picture
-
-_PLOTS = (".png", ".svg")
-_TAR_MARK, _TAR_MARK_AT = b"ustar", 257  # bytes from the start of a tar
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def compare(options: Namespace) -> Outcome:
             f"{options.lab} is a folder: it has no before.",
             mend="Name a lab, or build the folder twice with --file.",
         )
-    _refuse_other_plots(options.plot)
+    refuse_other_figure(options.plot)
     before_file, text = subject.lab.before_dockerfile, record.text_of(subject.dockerfile)
     as_before = _Subject(subject.name, subject.context, before_file, subject.lab)
     before = _build(as_before, "before", options)
@@ -124,7 +121,7 @@ def compare(options: Namespace) -> Outcome:
     if options.plot is not None:
         from multistage import plots
 
-        _save_plot(options.plot, plots.compare(subject.lab.title, before, after, works=works))
+        save_figure(options.plot, plots.compare(subject.lab.title, before, after, works=works))
     if not options.json:
         terminal.compare(subject.lab.title, before, after, works=works)
     terminal.note(record.take_note())
@@ -224,11 +221,11 @@ def graph(options: Namespace) -> Outcome:
     file = path if subject is None else subject.dockerfile
     model = read_dockerfile(file, file.parent)
     needed = {stage.index for stage in model.needed(options.target)}
-    _refuse_other_plots(options.plot)
+    refuse_other_figure(options.plot)
     if options.plot is not None:
         from multistage import plots
 
-        _save_plot(options.plot, plots.stage_graph(model, options.target))
+        save_figure(options.plot, plots.stage_graph(model, options.target))
     if not options.json:
         terminal.graph(model, needed)
     return Outcome(
@@ -276,9 +273,9 @@ def export(options: Namespace) -> Outcome:
     engine = engines.choose(options.engine)
     if engine.labels(name) is None:
         raise UsageError(f"There is no image {name} on this engine.", mend="Build it first.")
+    refuse_other_archive(options.file)
     with terminal.progress(f"Writing {options.file}"):
         try:
-            _refuse_other_file(options.file)
             engine.export(name, options.file)
         except OSError as error:
             raise UsageError(
@@ -289,22 +286,6 @@ def export(options: Namespace) -> Outcome:
     if not options.json:
         terminal.export(name, options.file, size)
     return Outcome({"image": name, "file": str(options.file), "size": size})
-
-
-def _refuse_other_file(file: Path) -> None:
-    """Stop where the file is no earlier archive: what it holds is of somebody's."""
-    mode = mode_of(file)
-    if not mode:
-        return
-    if stat.S_ISDIR(mode):
-        raise UsageError(f"{file} is a folder.", mend="Name a file, such as image.tar.")
-    is_tar = False
-    if stat.S_ISREG(mode):
-        with file.open("rb") as handle:
-            start = handle.read(_TAR_MARK_AT + len(_TAR_MARK))
-        is_tar = not start or start.endswith(_TAR_MARK)
-    if not is_tar:
-        raise UsageError(f"{file} is no archive: it is left as it is.", mend="Name another file.")
 
 
 def prune(options: Namespace) -> Outcome:
@@ -372,18 +353,3 @@ def _build(subject: _Subject, which: str, options: Namespace, target: str | None
         record.add_measured(subject.lab, subject.dockerfile, text, built)
         terminal.note(record.take_note())
     return built
-
-
-def _refuse_other_plots(path: Path | None) -> None:
-    """Say before the work, not after it, that a figure cannot be written under this name."""
-    if path is not None and path.suffix.lower() not in _PLOTS:
-        raise UsageError(f"{path} is neither .png nor .svg.", mend="Name one that is.")
-
-
-def _save_plot(path: Path, picture: Picture) -> None:
-    try:
-        picture.figure.savefig(path)
-    except OSError as error:
-        raise UsageError(
-            f"The figure cannot be written: {error}.", where=str(path), mend="Name another file."
-        ) from error

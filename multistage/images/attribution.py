@@ -8,7 +8,7 @@ from typing import Any
 
 from multistage.dockerfile import Dockerfile, Instruction, Stage
 from multistage.images.archive import ImageArchive
-from multistage.images.history import agrees, shells_of
+from multistage.images.history import agrees, history_keyword, shells_of
 
 # Instructions for which not every builder leaves an entry in the image's history.
 _MAY_LEAVE_NO_HISTORY = {"ARG", "ONBUILD", "LABEL", "MAINTAINER"}
@@ -38,15 +38,20 @@ class Layer:
 
 
 def attribute(
-    image: ImageArchive, dockerfile: Dockerfile | None = None, target: str | None = None
+    image: ImageArchive,
+    dockerfile: Dockerfile | None = None,
+    target: str | None = None,
+    *,
+    sure: bool = False,
 ) -> tuple[Layer, ...]:
     """Return the image's layers, lowest first, each with its instruction.
 
+    ``sure``: the image was built from this very Dockerfile, so only keywords are compared.
     Without a Dockerfile nothing tells the base image's layers from the rest, nor with one that
     has changed since: then a layer whose instruction is not known has the kind of its files.
     """
     history = _history(image)
-    made_by, whole = _match(image, dockerfile, target) if dockerfile else ({}, False)
+    made_by, whole = _match(image, dockerfile, target, sure=sure) if dockerfile else ({}, False)
     places = [i for i, entry in enumerate(history) if not entry.get("empty_layer")]
     layers = []
     for number, measured in enumerate(image.layers):
@@ -58,7 +63,7 @@ def attribute(
                 created_by=str(history[place].get("created_by", "")) if place is not None else "",
                 stage=stage.label if stage else None,
                 line=instruction.line if instruction else None,
-                kind="base" if whole and instruction is None else measured.kind,
+                kind="base" if (whole or sure) and instruction is None else measured.kind,
                 unpacked_size=measured.unpacked_size,
                 compressed_size=measured.compressed_size,
             )
@@ -76,7 +81,7 @@ def _history(image: ImageArchive) -> list[dict[str, Any]]:
 
 
 def _match(
-    image: ImageArchive, dockerfile: Dockerfile, target: str | None
+    image: ImageArchive, dockerfile: Dockerfile, target: str | None, *, sure: bool = False
 ) -> tuple[dict[int | None, tuple[Stage, Instruction]], bool]:
     """Match history entries with instructions, from the last one back to the base image.
 
@@ -88,7 +93,8 @@ def _match(
     place = len(history) - 1
     for stage, instruction in _instructions_backwards(dockerfile, target):
         created_by = str(history[place].get("created_by", "")) if place >= 0 else ""
-        if created_by and agrees(created_by, instruction, shells):
+        same_keyword = bool(created_by) and history_keyword(created_by) == instruction.keyword
+        if same_keyword and (sure or agrees(created_by, instruction, shells)):
             matches[place] = (stage, instruction)
             place -= 1
         elif instruction.keyword not in _MAY_LEAVE_NO_HISTORY:

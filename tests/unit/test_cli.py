@@ -412,6 +412,25 @@ def test_compare_saves_its_figure(tmp_path: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("lab", "engine")
+@pytest.mark.parametrize("command", ["compare", "graph"])
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_a_figure_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    command: str, ending: str, tmp_path: Path, capsys: Captured
+) -> None:
+    own, other = tmp_path / f"own.{ending}", tmp_path / f"other.{ending}"
+    other.write_text("my holiday", "utf-8")
+    for _again in range(2):
+        json_of([command, "go", "--plot", str(own)], capsys)
+    assert "my holiday" not in own.read_text("utf-8", errors="replace")
+    what, mend = error_of([command, "go", "--plot", str(other)], capsys, 2)
+    assert (what, mend) == (
+        f"{other} is no figure of the course: it is left as it is.",
+        "Name another file.",
+    )
+    assert other.read_text("utf-8") == "my holiday"
+
+
+@pytest.mark.usefixtures("lab", "engine")
 @pytest.mark.parametrize("name", ["figure.pdf", "figure", "nowhere/figure.png"])
 def test_a_figure_that_cannot_be_saved_is_a_usage_error(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]

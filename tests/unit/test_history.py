@@ -128,3 +128,10 @@ def test_no_more_entries_than_there_are_are_looked_at() -> None:
     assert explained(f"{DOCKERFILE}CMD a\n" * 3)[0] == (None, "app")
     assert not is_made_by(image(), parse(DOCKERFILE))
     assert is_made_by(image(), parse("FROM alpine\n"))
+
+
+def test_a_dockerfile_that_is_known_to_be_the_one_is_matched_by_its_keywords() -> None:
+    model = parse(DOCKERFILE.replace("make", "a command that is told in other words"))
+    unsure, sure = (attribute(BUILT, model, sure=known) for known in (False, True))
+    assert [layer.line for layer in unsure] == [None] * 4
+    assert [(layer.line, layer.kind) for layer in sure] == explained(DOCKERFILE)
