@@ -146,7 +146,7 @@ class LabFolder:
 def unreadable(path: Path, error: OSError) -> LearnerError:
     """Return what is said of a file that is there and cannot be read."""
     return LearnerError(
-        f"{path} cannot be read: {error.strerror}.",
+        f"{error.strerror}: {path}",
         mend="Make it and the folder that it is in readable, then try again.",
     )
 

@@ -606,7 +606,7 @@ def test_export_leaves_a_device_alone(
 ) -> None:
     exporting(engine, monkeypatch)
     lines = error_of(["export", "go-scratch", os.devnull], capsys, 2)
-    assert lines[0] == f"{os.devnull} is no archive: it is left as it is."
+    assert lines[0] == f"{os.devnull} is no ordinary file: it is left as it is."
 
 
 @pytest.mark.parametrize("there", [None, b"", "an earlier archive"])

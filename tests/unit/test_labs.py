@@ -292,7 +292,7 @@ def test_a_dockerfile_that_may_not_be_read_says_so(
     deny(monkeypatch, method, lab.dockerfile)
     with pytest.raises(LearnerError) as raised:
         lab.is_converted()
-    assert raised.value.what == f"{lab.dockerfile} cannot be read: Permission denied."
+    assert raised.value.what == f"Permission denied: {lab.dockerfile}"
     assert "readable" in raised.value.mend
 
 
@@ -304,7 +304,7 @@ def test_a_notebook_shows_no_dockerfile_that_may_not_be_read_and_says_so(
     deny(monkeypatch, method, lab.dockerfile)
     with pytest.raises(LearnerError) as raised:
         notebooks.Lab("go").dockerfile()
-    assert raised.value.what == f"{lab.dockerfile} cannot be read: Permission denied."
+    assert raised.value.what == f"Permission denied: {lab.dockerfile}"
 
 
 def test_a_description_that_cannot_be_read_is_damaged_too(
