@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from multistage import commands, progress_commands
+from multistage import commands, labs, progress_commands
 from multistage.errors import CourseError, MachineError, UsageError
 
 _SIGNALLED = 128
@@ -92,19 +92,19 @@ def parser() -> argparse.ArgumentParser:
     add("setup", "Fetch the labs' base images, or build their stand-ins, ahead of time.")
     _add_building(add)
     watch = add("watch", "Build and check a lab after every save, until Ctrl+C.")
-    watch.add_argument("lab", metavar="LAB")
+    watch.add_argument("lab", type=labs.name_of, metavar="LAB")
     watch.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
     inspect = add("inspect", "Show what is inside an image.")
-    inspect.add_argument("image", metavar="IMAGE|LAB|FILE")
+    inspect.add_argument("image", type=labs.name_of, metavar="IMAGE|LAB|FILE")
     inspect.add_argument("--engine", help="the engine that has the image")
     graph = add("graph", "Show a Dockerfile's stages and what each takes from which.")
-    graph.add_argument("lab", metavar="LAB|DIR|FILE")
+    graph.add_argument("lab", type=labs.name_of, metavar="LAB|DIR|FILE")
     graph.add_argument("--target", help="the stage to stop at")
     graph.add_argument("--plot", type=Path, help="also save the figure: .png or .svg")
     reset = add("reset", "Put the starter's Dockerfile back; yours is kept.")
-    reset.add_argument("lab", metavar="LAB")
+    reset.add_argument("lab", type=labs.name_of, metavar="LAB")
     export = add("export", "Write an image as an archive that docker load takes.")
-    export.add_argument("image", metavar="IMAGE|LAB")
+    export.add_argument("image", type=labs.name_of, metavar="IMAGE|LAB")
     export.add_argument("file", type=Path, metavar="FILE")
     export.add_argument("--engine", help="the engine that has the image")
     prune = add("prune", "Show what the daemonless engine no longer needs; remove it with --yes.")
@@ -134,7 +134,7 @@ def _add_building(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         ("check", "Run a lab's checks on the learner's image."),
     ):
         sub = add(name, text)
-        sub.add_argument("lab", metavar="LAB" if name == "check" else "LAB|DIR")
+        sub.add_argument("lab", type=labs.name_of, metavar="LAB" if name == "check" else "LAB|DIR")
         sub.add_argument("--file", type=Path, help="a Dockerfile other than the lab's own")
         sub.add_argument("--engine", help="the engine that builds (see: multistage doctor)")
         sub.add_argument("--no-cache", action="store_true", help="build every step anew")

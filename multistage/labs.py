@@ -11,7 +11,7 @@ from typing import Any
 
 from multistage.dockerfile import parse
 from multistage.errors import LearnerError, MachineError, UsageError
-from multistage.files import replace_link
+from multistage.files import mode_of, replace_link
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -155,6 +155,13 @@ def labs(root: Path = ROOT) -> tuple[LabFolder, ...]:
     """Return all labs, in the course's order."""
     files = sorted((root / "labs").glob("*/lab.toml"))
     return tuple(sorted((read_lab(file) for file in files), key=lambda lab: lab.order))
+
+
+def name_of(text: str, root: Path = ROOT) -> str:
+    """Return a lab's name also for the path of its folder, as a shell completes it."""
+    folder = Path(text)
+    is_lab = mode_of(folder / "lab.toml") and folder.resolve().parent == root / "labs"
+    return folder.resolve().name if is_lab else text
 
 
 def find_lab(name: str, root: Path = ROOT) -> LabFolder:

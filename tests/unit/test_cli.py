@@ -159,6 +159,19 @@ def test_wrong_usage_ends_the_process_with_exit_code_2() -> None:
     assert "usage:" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "path", ["labs/go-scratch", "./labs/go-scratch/", "{ROOT}/labs/go-scratch"]
+)
+def test_a_lab_is_also_known_by_the_path_of_its_folder(
+    path: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    by_name = json_of(["graph", "go-scratch"], capsys)
+    assert json_of(["graph", path.format(ROOT=ROOT)], capsys) == by_name
+    monkeypatch.chdir(ROOT / "labs/go-scratch")
+    assert json_of(["graph", "."], capsys) == by_name
+
+
 @pytest.mark.parametrize("command", ["build", "compare", "check", "watch", "graph", "reset"])
 @pytest.mark.usefixtures("no_engine")
 def test_an_unknown_lab_gets_the_nearest_name(command: str, capsys: Captured) -> None:
