@@ -9,19 +9,11 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multistage.engines.daemonless.sandbox import kernel
+    from multistage.engines.daemonless.sandbox import devices, kernel
 else:
+    import devices
     import kernel
 
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_DEVICE_NUMBERS = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
 _DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -146,7 +138,7 @@ def _mount_sys(place: str, *, own_users: bool) -> None:
 
 def _mount_dev(place: str) -> None:
     kernel.mount("tmpfs", place, "tmpfs", kernel.MS_NOSUID, "mode=755,size=65536k")
-    for name in _DEVICES:
+    for name in devices.DEVICES:
         if os.path.exists(f"/dev/{name}"):
             os.close(os.open(f"{place}/{name}", os.O_CREAT | os.O_WRONLY, 0o666))
             # Read-only, which a device's data is not: else its owner could change its mode for all.
@@ -198,12 +190,12 @@ def place_all(bindings: list[list[str]], stubs: Stubs) -> None:
 
 def make_devices(root: str, stubs: Stubs) -> None:
     """Make the most needed devices as files, where nothing can be mounted."""
-    for name in _DEVICES:
+    for name, numbers in devices.DEVICES.items():
         place = f"{stubs.place('/dev', folder=True)}/{name}"
         if os.path.lexists(place):
             continue
         try:
-            os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(*_DEVICE_NUMBERS[name]))
+            os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(*numbers))
             os.chmod(place, 0o666)  # whatever the umask
         except PermissionError:
             if name != "null":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from multistage.engines.daemonless.sandbox.commands import Command
+from multistage.engines.daemonless.sandbox.devices import DEVICES
 from multistage.engines.daemonless.sandbox.process import Process, SandboxError
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -167,7 +168,7 @@ def _bindings(command: Command, shared: Path) -> list[tuple[str, str]]:
     return [
         ("/proc", "/proc"),
         ("/sys", "/sys"),
-        *((str(devices / n), f"/dev/{n}") for n in _DEVICES if (devices / n).exists()),
+        *((str(devices / n), f"/dev/{n}") for n in DEVICES if (devices / n).exists()),
         (str(shared), "/dev/shm"),  # the machine's own is none of the command's business
         *((mount.source, mount.target) for mount in command.mounts),
     ]
@@ -177,7 +178,7 @@ def _own_devices(shared: Path) -> Path:
     """Return a folder with devices of the command's own: as root it could remove the machine's."""
     folder = Path(f"{shared}.devices")
     folder.mkdir()
-    for name, numbers in _DEVICES.items():
+    for name, numbers in DEVICES.items():
         try:
             os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
         except PermissionError as error:
@@ -185,14 +186,3 @@ def _own_devices(shared: Path) -> Path:
             raise SandboxError(f"mknod {name}", reason) from error
         (folder / name).chmod(0o666)  # whatever the umask
     return folder
-
-
-# https://www.kernel.org/doc/Documentation/admin-guide/devices.txt
-_DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-}
