@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +158,44 @@ def _end(number: int, _frame: object) -> None:
     raise SystemExit(_SIGNALLED + number)
 
 
-def _say(error: CourseError, *, json_asked: bool) -> None:
-    print(error, file=sys.stderr)
+def _say(error: CourseError, *, json_asked: bool) -> int:
+    """Tell an error, and return its exit code."""
+    with suppress(OSError):  # nobody may be left to read it
+        print(error, file=sys.stderr)
     if json_asked:
         fault = {"what": error.what, "where": error.where, "mend": error.mend}
-        print(json.dumps({"error": fault}, indent=2))
+        with suppress(OSError):
+            print(json.dumps({"error": fault}, indent=2), flush=True)
+    return error.exit_code
+
+
+def _told(outcome: commands.Outcome, *, as_json: bool) -> int:
+    """Write what is left to write, and return the exit code."""
+    try:
+        if as_json:
+            print(json.dumps(outcome.document, indent=2))
+        if sys.stdout:  # it may be closed
+            sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        # Whoever read our output had enough, which Windows tells as an invalid argument.
+        if isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL:
+            return outcome.exit_code
+        return _say(_machine_fault(error), json_asked=False)
+    return outcome.exit_code
+
+
+def _machine_fault(error: OSError) -> MachineError:
+    return MachineError(
+        f"{error.strerror or error}.", where=str(error.filename or ""),
+        mend="Look whether it is there, who may read and write it, and if the disk is full.",
+    )  # fmt: skip
 
 
 def _drop_output() -> None:
     """Have the rest of the output go nowhere: else Python complains of it once more at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(AttributeError, OSError):  # it is closed, or no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,13 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         outcome: commands.Outcome = options.run(options)
-        if options.json:
-            print(json.dumps(outcome.document, indent=2))
-        if sys.stdout:  # it may be closed
-            sys.stdout.flush()
     except CourseError as error:
-        _say(error, json_asked=json_asked)
-        return error.exit_code
+        return _say(error, json_asked=json_asked)
     except KeyboardInterrupt:
         _say(CourseError("Interrupted. Nothing is left running."), json_asked=json_asked)
         return _INTERRUPTED
@@ -194,14 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 0
     except OSError as error:
-        fault = MachineError(
-            f"{error.strerror or error}.", where=str(error.filename or ""),
-            mend="Look whether it is there, who may read and write it, and if the disk is full.",
-        )  # fmt: skip
-        _drop_output() if error.filename is None else None
-        _say(fault, json_asked=json_asked)
-        return fault.exit_code
-    return outcome.exit_code
+        code = _say(_machine_fault(error), json_asked=json_asked)
+        try:
+            sys.stdout.flush()
+        except (AttributeError, OSError):
+            _drop_output()
+        return code
+    return _told(outcome, as_json=options.json)
 
 
 if __name__ == "__main__":

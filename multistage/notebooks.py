@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from multistage import labs, record
@@ -247,7 +247,8 @@ class Lab:
         return self._image("after")
 
     def _of_course(self, folder: str) -> Path:
-        refuse_no_text(folder, "A folder", self._check_the_path)
+        given = str(folder) if isinstance(folder, PurePath) else folder
+        refuse_no_text(given, "A folder", self._check_the_path)
         return labs.ROOT / folder / "Dockerfile"
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape as escape_markup
 from rich.progress_bar import ProgressBar
@@ -41,18 +42,21 @@ _NARROWEST = 60  # columns: below it, tables have no room for their words
 
 
 class _Console(Console):
+    """A console that is never too narrow, and whose reader may leave."""
+
+    @property  # type: ignore[misc]  # its setter is not needed
+    def size(self) -> ConsoleDimensions:
+        found = super().size
+        return ConsoleDimensions(max(found.width, _NARROWEST), found.height)
+
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # whoever read our output had enough: no fault, see cli.main
+        # The command goes on to its end: its exit code says more than its words.
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-def _console(*, stderr: bool) -> Console:
-    made = _Console(stderr=stderr, highlight=False)
-    made.width = max(made.width, _NARROWEST)
-    return made
-
-
-_out = _console(stderr=False)
-_progress = _console(stderr=True)
+_out = _Console(highlight=False)
+_progress = _Console(stderr=True, highlight=False)
 
 
 def console() -> Console:

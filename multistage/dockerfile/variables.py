@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
 _MAX_DEPTH = 50  # variables within the words of variables
 _MAX_TAKEN = 1 << 20  # characters that one instruction takes out of variables; RUN can use fewer
+_TOO_MUCH = f"the variables hold more than {_MAX_TAKEN:,} characters"
 
 
 class VariableError(ValueError):
@@ -123,7 +124,7 @@ class _Reader:
         value = self._variables.get(name)
         self._taken += len(value or "")
         if self._taken > _MAX_TAKEN:
-            raise VariableError(f"the variables hold more than {_MAX_TAKEN:,} characters")
+            raise VariableError(_TOO_MUCH)
         return value
 
     def _braced(self) -> str:
@@ -244,6 +245,8 @@ def _replaced(value: str, tokens: list[str], replacement: str, *, everywhere: bo
             position += 1
             continue
         out += replacement
+        if len(out) > _MAX_TAKEN:
+            raise VariableError(_TOO_MUCH)
         position = ends[-1]
         if not everywhere:
             break

@@ -233,13 +233,22 @@ def _refuse_several(documents: dict[str, Any], name: str) -> None:
 
 
 def _entries(found: Any, key: str) -> list[dict[str, Any]]:
-    """Return the objects of a list, one for each value of a key; without attestations."""
+    """Return the objects of a list, one for each value of a key; without what is about another."""
     objects = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
-    images = [e for e in objects if _ATTESTATION not in (e.get("annotations") or {})]
-    return list({str(entry.get(key)): entry for entry in images}.values())
+    return list({str(entry.get(key)): entry for entry in objects if _is_image(entry)}.values())
 
 
-_ATTESTATION = "vnd.docker.reference.type"  # BuildKit's: it stands beside the image it is about
+def _is_image(entry: dict[str, Any]) -> bool:
+    """Return whether an entry is no attestation, signature or list that stands beside an image."""
+    notes = entry.get("annotations")
+    kinds = [str(value) for value in notes.values()] if isinstance(notes, dict) else []
+    about = isinstance(notes, dict) and _ATTESTATION in notes
+    signature = any(kind.startswith(_COSIGN) and not kind.endswith("/image") for kind in kinds)
+    return not (about or signature or entry.get("artifactType") or entry.get("subject"))
+
+
+_ATTESTATION = "vnd.docker.reference.type"  # of BuildKit
+_COSIGN = "dev.cosignproject.cosign/"  # https://github.com/sigstore/cosign, cosign save
 
 
 def _config(documents: dict[str, Any], name: str) -> dict[str, Any]:

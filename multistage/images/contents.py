@@ -29,14 +29,18 @@ def final_tree(image: ImageArchive) -> dict[str, File]:
     https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts
     """
     tree: dict[str, File] = {}
+    above: set[str] = set()  # the folders so far
     for layer in image.layers:
-        hidden = _whiteouts(layer.files) | {file.path for file in layer.files}
-        folders = {folder for file in layer.files for folder in _folders_above(file.path)}
-        tree = {
-            path: file
-            for path, file in tree.items()
-            if path not in folders and not _is_hidden(path, hidden)
-        }
+        own = {file.path for file in layer.files}
+        folders = {folder for path in own for folder in _folders_above(path)}
+        hidden = _whiteouts(layer.files) | (own & above)
+        if hidden or folders & tree.keys():
+            tree = {
+                path: file
+                for path, file in tree.items()
+                if path not in folders and not _is_hidden(path, hidden)
+            }
+        above |= folders
         tree.update(
             (file.path, file)
             for file in layer.files

@@ -15,7 +15,7 @@ from typing import Any
 from multistage.dockerfile import Dockerfile, Instruction
 from multistage.dockerfile.parser import KEYWORDS
 
-_CLASSIC = re.compile(r"^(?:\S+ ){1,3}#\(nop\)\s+(?P<rest>.*)$", re.DOTALL)  # the shell first
+_CLASSIC = re.compile(r"^(?:\S+ )+?#\(nop\)\s+(?P<rest>.*)$", re.DOTALL)  # the shell first
 _BUILDKITS = " # buildkit"
 _CHECKSUM = re.compile("(?:file|dir|multi):[0-9a-f]{64} in ")  # in place of the sources
 _GLUED = re.compile(f"(?<=[^ ])(?={_CHECKSUM.pattern})")  # to --chown, by Docker Engine 20.10

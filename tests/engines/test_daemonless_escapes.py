@@ -6,6 +6,7 @@ On Binder the machine's files are the learner's own, and a base image may be any
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def test_devices_and_resolver_of_this_machine_cannot_be_changed(
     text = f"FROM alpine\nRUN {tampering} || true\n"
     try:
         build(engine, write(tmp_path / "context", text))
+        engine.run_command("test/faults:a", ["sh", "-c", tampering])
         assert Path("/dev/full").stat().st_mode == mode
         assert Path("/etc/resolv.conf").read_bytes() == resolver
     finally:
@@ -96,6 +98,18 @@ def test_a_command_that_moves_a_mounts_folder_away_is_refused_without_mounts(
     text = "FROM alpine\nRUN --mount=type=cache,id=q,target=/c/sub mv /c /c2 && ln -s /tmp /c\n"
     with pytest.raises(LearnerError, match="where something is mounted"):
         build(engine_in(tmp_path / "engine", "chroot"), write(tmp_path / "context", text))
+
+
+def test_every_user_may_read_the_resolver_and_the_hosts_whatever_the_umask(
+    engine: DaemonlessEngine, tmp_path: Path
+) -> None:
+    text = "FROM alpine\nUSER 1000\nRUN cat /etc/resolv.conf /etc/hosts > /tmp/seen\n"
+    umask = os.umask(0o077)
+    try:
+        build(engine, write(tmp_path / "context", text))
+    finally:
+        os.umask(umask)
+    assert "localhost" in output(engine, "cat", "/tmp/seen")
 
 
 # Locks of cache mounts

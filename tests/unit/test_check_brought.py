@@ -54,10 +54,22 @@ def test_a_relative_place_is_below_the_working_directory(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "last", ["COPY --from=build /server /server", "COPY --from=build /etc/other-ca.crt /x", ""]
+    "last",
+    [
+        "COPY --from=build /server /server",
+        "COPY --from=build /etc/other-ca.crt /x",
+        "COPY --from=build /etc/ca.crt $PLACE/",  # nobody knows where
+        "",
+    ],
 )
 def test_without_the_file_the_usual_hints_stay(tmp_path: Path, last: str) -> None:
     assert hints(tmp_path, last, "server") == HINTS
+
+
+def test_a_file_that_is_where_it_should_be_is_not_the_fault(tmp_path: Path) -> None:
+    right = replace(NEEDS, hints=("nudge", "idea", "COPY --from=build /etc/ca.crt /certs/ca.crt"))
+    copy = "COPY --from=build /etc/ca.crt /certs/"
+    assert hints(tmp_path, copy, "certs/ca.crt", request=right) == right.hints
 
 
 def test_an_answer_that_needs_no_file_keeps_its_hints(tmp_path: Path) -> None:

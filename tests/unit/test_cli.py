@@ -225,9 +225,10 @@ def test_a_file_that_nobody_expected_to_fail_is_told_with_its_name(
     what, where, mend = error_of(["labs"], capsys, 3)
     assert (what, where) == ("Permission denied.", "/some/file")
     assert mend.startswith("Look whether it is there")
+    assert json_of(["labs"], capsys, 3)["error"]["where"] == "/some/file"
 
 
-@pytest.mark.parametrize("arguments", [["doctor"], ["graph", "go-scratch"], ["labs"]])
+@pytest.mark.parametrize("arguments", [["doctor"], ["graph", "go-scratch"], ["labs", "--json"]])
 def test_a_reader_that_has_had_enough_is_no_fault(arguments: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "multistage", *arguments],
@@ -236,6 +237,26 @@ def test_a_reader_that_has_had_enough_is_no_fault(arguments: list[str]) -> None:
     assert process.stdout is not None
     process.stdout.close()
     assert (process.wait(), process.stderr and process.stderr.read()) == (0, "")
+
+
+@pytest.mark.parametrize("gone", ["stdout", "stderr"])
+def test_a_failed_command_says_so_by_its_exit_code_also_when_nobody_reads_on(gone: str) -> None:
+    code = (
+        "import sys\n"
+        "from multistage import cli, commands, terminal\n"
+        "def failed(_options):\n"
+        "    terminal.console().print('x' * 100_000)\n"
+        "    terminal.note('x' * 100_000)\n"
+        "    return commands.Outcome({}, 1)\n"
+        "cli._COMMANDS['check'] = failed\n"
+        "sys.exit(cli.main(['check', 'go-scratch']))"
+    )
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    pipes[gone] = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes)
+    stream = getattr(process, gone)
+    stream.close()
+    assert process.wait() == 1
 
 
 @pytest.mark.parametrize("output", [">&-", "> /dev/full"])

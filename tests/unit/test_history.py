@@ -36,6 +36,10 @@ CLASSIC = [
     ("ADD a.tar /b", f"/bin/sh -c #(nop) ADD file:{'0' * 64} in /b "),
     ("WORKDIR /a//b/", "/bin/sh -c #(nop) WORKDIR /a/b"),
     ('SHELL ["/bin/ash", "-ec"]\nWORKDIR /a', "/bin/ash -ec #(nop) WORKDIR /a"),
+    (
+        'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\nWORKDIR /a',
+        "/bin/bash -o pipefail -c #(nop) WORKDIR /a",
+    ),
 ]
 OTHERS = [
     ("RUN ci", "RUN /bin/sh -c npm ci # buildkit"),

@@ -582,6 +582,13 @@ def test_escapes_in_patterns_and_names_of_digits_are_read_as_buildkit_reads_them
 
 
 @pytest.mark.timeout(20)
+def test_a_replacement_that_is_repeated_too_often_is_refused() -> None:
+    text = f"ARG A={'x' * 4000}\nARG A=${{A//?/$A}}\nFROM scratch\n"
+    with pytest.raises(DockerfileError, match="more than 1,048,576 characters"):
+        parse(text)
+
+
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("twice", ["$A$A", "${A}${A:-x}", "${A:+$A}$A"])
 def test_variables_that_double_on_every_line_are_refused(twice: str) -> None:
     text = "ARG A=0123456789\n" + f"ARG A={twice}\n" * 40 + "FROM scratch\n"

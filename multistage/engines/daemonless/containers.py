@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING
 from multistage.engines import Finished
 from multistage.engines.daemonless import bases, stopping
 from multistage.engines.daemonless import config as image_config
+from multistage.engines.daemonless.faults import explained
 from multistage.engines.daemonless.lending import lent
+from multistage.engines.daemonless.mount_sources import resolver
 from multistage.engines.daemonless.program import (
     find_program,
     own_command,
@@ -22,7 +23,7 @@ from multistage.engines.daemonless.program import (
     refuse_foreign,
 )
 from multistage.engines.daemonless.running import TIMED_OUT, DaemonlessContainer
-from multistage.engines.daemonless.sandbox import Command, Mount, Process
+from multistage.engines.daemonless.sandbox import Command, Process, SandboxError
 from multistage.engines.daemonless.store import StoredImage
 from multistage.engines.daemonless.tree import Tree
 from multistage.engines.daemonless.users import home
@@ -96,7 +97,7 @@ def _started(
         session = stack.enter_context(workshop.snapshots.session())
         opened = stack.enter_context(ways(port, variables, own_network=sandbox.own_network))
         place = make_workspace(sandbox, workshop.snapshots, session).enter([delta])
-        mounts = _mounts()
+        mounts = resolver(session)
         if sandbox.kind == "chroot":
             mounts = stack.enter_context(lent(Path(str(place["root"])), mounts, []))
         command = Command(
@@ -110,7 +111,10 @@ def _started(
             proxy=opened.proxy,
             **place,  # type: ignore[arg-type]
         )
-        process = sandbox.start(command, Path(tempfile.mkdtemp(dir=session)))
+        try:
+            process = sandbox.start(command, Path(tempfile.mkdtemp(dir=session)))
+        except SandboxError as error:
+            raise explained(error) from error
         stack.callback(process.end)
         _end_in_time(process, stack)
         opened.hand_over()
@@ -123,12 +127,6 @@ def _started(
             ),
             main_has_ended=partial(stopping.main_has_ended, sandbox, process.pid),
         )
-
-
-def _mounts() -> list[Mount]:
-    if not os.path.exists("/etc/resolv.conf"):
-        return []
-    return [Mount("/etc/resolv.conf", "/etc/resolv.conf", read_only=True)]
 
 
 def _end_in_time(process: Process, stack: ExitStack) -> None:

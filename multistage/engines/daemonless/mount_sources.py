@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,12 +27,8 @@ def ready_mounts(
     folder: Path,
 ) -> tuple[list[Mount], dict[str, str]]:
     """Return the mounts of a RUN, made ready, and the variables that hold secrets."""
-    (folder / "hosts").write_text(_HOSTS, "utf-8")
-    mounts = [Mount("/etc/hosts", str(folder / "hosts"), read_only=True)]
-    if os.path.exists("/etc/resolv.conf"):
-        # A copy: where nothing can be mounted read-only, the command could write to this machine's.
-        shutil.copyfile("/etc/resolv.conf", folder / "resolv.conf")
-        mounts.append(Mount("/etc/resolv.conf", str(folder / "resolv.conf"), read_only=True))
+    mounts = [Mount("/etc/hosts", str(_readable(folder / "hosts", _HOSTS)), read_only=True)]
+    mounts += resolver(folder)
     variables: dict[str, str] = {}
     for number, mount in enumerate(step.mounts):
         place = folder / str(number)
@@ -60,6 +55,24 @@ def ready_mounts(
         (folder / "pipes" / name).chmod(0o755)
         mounts.append(Mount(SCRIPT_FOLDER, str(folder / "pipes"), read_only=True))
     return mounts, variables
+
+
+def resolver(folder: Path) -> list[Mount]:
+    """Return the mount of a copy of this machine's resolver file, in ``folder``.
+
+    Where nothing can be mounted read-only, a command could else write to this machine's.
+    """
+    own = Path("/etc/resolv.conf")
+    if not own.exists():
+        return []
+    copy = _readable(folder / "resolv.conf", own.read_text("utf-8", errors="replace"))
+    return [Mount(str(own), str(copy), read_only=True)]
+
+
+def _readable(file: Path, text: str) -> Path:
+    file.write_text(text, "utf-8")
+    file.chmod(0o644)  # for every user of the image, whatever the umask
+    return file
 
 
 def _tmpfs(mount: RunMount, place: Path, sandbox: Sandbox) -> Mount:

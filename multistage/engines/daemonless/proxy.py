@@ -93,7 +93,7 @@ def _connect(host: str, port: int) -> socket.socket | None:
 
 
 def _is_here(address: str) -> bool:
-    """Return whether an address is of this machine alone, or of the cloud that it runs in."""
+    """Return whether an address is of this machine or this link: clouds keep secrets there."""
     found = ipaddress.ip_address(address)
     found = getattr(found, "ipv4_mapped", None) or found
     return found.is_loopback or found.is_link_local or found.is_unspecified

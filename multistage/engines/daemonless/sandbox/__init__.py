@@ -2,7 +2,7 @@
 
 Four kinds, best first. Which of them a machine allows is found out by trying, once. The command
 is started by ``launcher.py``, a process of its own with the standard library alone; its neighbours
-``kernel``, ``filesystem``, ``forwarding`` and ``seccomp`` are that process's too.
+``kernel``, ``filesystem``, ``devices``, ``forwarding`` and ``seccomp`` are that process's too.
 """
 
 from __future__ import annotations

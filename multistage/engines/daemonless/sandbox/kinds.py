@@ -80,8 +80,8 @@ class Sandbox:
         """Start a command; ``scratch`` is a folder for what only lives as long as it."""
         merged = Path(tempfile.mkdtemp(prefix="merged-", dir=scratch))
         status_read, status_write = os.pipe()
-        spec = _spec(self, command, merged, status_write)
         try:
+            spec = _spec(self, command, merged, status_write)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_LAUNCHER)],
                 stdin=subprocess.PIPE,
@@ -93,6 +93,7 @@ class Sandbox:
             )
         except BaseException:
             os.close(status_read)
+            merged.rmdir()
             raise
         finally:
             os.close(status_write)
@@ -178,11 +179,14 @@ def _own_devices(shared: Path) -> Path:
     """Return a folder with devices of the command's own: as root it could remove the machine's."""
     folder = Path(f"{shared}.devices")
     folder.mkdir()
-    for name, numbers in DEVICES.items():
-        try:
+    try:
+        for name, numbers in DEVICES.items():
             os.mknod(folder / name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
-        except PermissionError as error:
-            reason = "root may not make devices here, which proot then needs"
-            raise SandboxError(f"mknod {name}", reason) from error
-        (folder / name).chmod(0o666)  # whatever the umask
+            (folder / name).chmod(0o666)  # whatever the umask
+        os.close(os.open(folder / "null", os.O_WRONLY))  # a disk may allow no devices
+    except OSError as error:
+        # In a container without root's rights they are mounts of their own, which nobody removes.
+        if all(os.path.ismount(f"/dev/{name}") for name in DEVICES):
+            return Path("/dev")
+        raise SandboxError("devices", f"{error.strerror}, and proot as root needs them") from error
     return folder
