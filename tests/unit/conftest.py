@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -34,3 +36,19 @@ def checks_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what is to be told of the record from the next test."""
     monkeypatch.setattr(record, "_untold", [])
+
+
+@pytest.fixture
+def ordinary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder to work in without root's rights, whoever runs the tests."""
+    # From within: an ordinary user may not pass through the folders above.
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() != 0:
+        yield Path()
+        return
+    os.chown(tmp_path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield Path()
+    finally:
+        os.seteuid(0)

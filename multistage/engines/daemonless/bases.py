@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from multistage.engines.daemonless.layers.unpack import unpack_layer
+from multistage.engines.daemonless.removing import remove_tree
 from multistage.engines.daemonless.sandbox import Sandbox
-from multistage.engines.daemonless.snapshots import Snapshots, remove_tree
+from multistage.engines.daemonless.snapshots import Snapshots
 from multistage.engines.daemonless.store import LAYER, MANIFEST, Store, StoredImage
 from multistage.engines.daemonless.tree import ROOT_OWNER, Delta, Owner
 from multistage.errors import MachineError

@@ -12,7 +12,7 @@ from multistage import bases
 from multistage.bases.build import cache_folder as stand_in_folder
 from multistage.bases.build import folder_of
 from multistage.engines.daemonless.paths import cache_folder
-from multistage.engines.daemonless.snapshots import remove_tree
+from multistage.engines.daemonless.removing import remove_tree
 from multistage.engines.daemonless.store import Store, locked
 from multistage.errors import MachineError
 

@@ -16,6 +16,7 @@ from multistage.engines.daemonless.faults import explained
 from multistage.engines.daemonless.lending import lent
 from multistage.engines.daemonless.mount_sources import locked_caches, ready_mounts, taking
 from multistage.engines.daemonless.plan import RunStep
+from multistage.engines.daemonless.removing import remove_tree
 from multistage.engines.daemonless.sandbox import (
     Command,
     Identity,
@@ -23,7 +24,6 @@ from multistage.engines.daemonless.sandbox import (
     SandboxError,
     follow,
 )
-from multistage.engines.daemonless.snapshots import remove_tree
 from multistage.engines.daemonless.surroundings import Surroundings
 from multistage.engines.daemonless.tree import Delta, Tree
 from multistage.engines.daemonless.users import UnknownUserError, find_identity, home

@@ -11,14 +11,13 @@ import json
 import os
 import re
 import secrets
-import shutil
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from multistage.engines.daemonless.files import locked, sweep, write_whole
+from multistage.engines.daemonless.removing import remove_tree
 from multistage.engines.daemonless.tree import Delta, Owner
 
 _ID_BYTES = 4  # short: all lower folders of an overlay mount must fit into one page
@@ -185,20 +184,3 @@ def read_note(delta: Delta, name: str) -> dict[str, Any] | None:
 def write_note(delta: Delta, name: str, note: dict[str, Any]) -> None:
     """Write a note beside a delta."""
     write_whole(delta.folder / f"{name}.json", json.dumps(note).encode())
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, also where the files of an image forbid it to an ordinary user."""
-
-    def allow(_function: object, path: str, _information: object) -> None:
-        parent = os.path.dirname(path)
-        with contextlib.suppress(OSError):
-            os.chmod(parent, stat.S_IRWXU)
-        with contextlib.suppress(OSError):
-            if not os.path.islink(path) and os.path.isdir(path):
-                os.chmod(path, stat.S_IRWXU)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
-
-    shutil.rmtree(folder, onerror=allow)

@@ -13,6 +13,7 @@ from multistage.dockerfile import Dockerfile, Stage
 from multistage.engines.daemonless import cache, copy
 from multistage.engines.daemonless import run as runs
 from multistage.engines.daemonless.adding import expand_sources, unpack_archives
+from multistage.engines.daemonless.faults import too_long
 from multistage.engines.daemonless.plan import (
     CopyStep,
     Planned,
@@ -154,9 +155,7 @@ class StageBuilder:
     def _of_the_learner(self, error: OSError) -> LearnerError | None:
         """Return what the learner can mend: a name, a file's rights, or links in a circle."""
         if error.errno == errno.ENAMETOOLONG:
-            return LearnerError(
-                "A path in it is too long.", mend="Shorten it: a name may have 255 bytes."
-            )
+            return too_long()
         context = f"{self.surroundings.origin(None).deltas[0].folder}/"
         name = str(error.filename)
         if name.startswith(context):

@@ -141,11 +141,20 @@ class Tree:
 
     def _showing(self, folder: str) -> list[Delta]:
         """Return the deltas whose files a folder shows, highest first; none if it is no folder."""
-        known = self._folders.get(folder)
-        if known is not None:
-            return known
+        missing = []  # no recursion here either
+        while folder not in self._folders:
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            self._folders[path] = self._showing_too(path, self._folders[folder])
+            folder = path
+        return self._folders[folder]
+
+    @staticmethod
+    def _showing_too(folder: str, above: list[Delta]) -> list[Delta]:
+        """Return which of the deltas that the folder above shows this one shows too."""
         found: list[Delta] = []
-        for delta in self._showing(os.path.dirname(folder)):
+        for delta in above:
             status = delta.at(folder)
             if status is not None:
                 if not stat.S_ISDIR(status.st_mode):
@@ -153,7 +162,6 @@ class Tree:
                 found.append(delta)
             if folder in delta.removed:
                 break
-        self._folders[folder] = found
         return found
 
     def names(self, folder: str) -> list[str]:
@@ -180,13 +188,17 @@ class Tree:
 
     def walk(self, path: str) -> Iterator[Entry]:
         """Yield what is at ``path`` and below, parents first, in order."""
-        entry = self.lookup(path)
-        if entry is None:
-            return
-        yield entry
-        if entry.is_folder:
-            for name in self.names(path):
-                yield from self.walk(f"{path}/{name}" if path else name)
+        # A list, not recursion: an image may nest folders deeper than Python nests calls.
+        pending = [path]
+        while pending:
+            path = pending.pop()
+            entry = self.lookup(path)
+            if entry is None:
+                continue
+            yield entry
+            if entry.is_folder:
+                names = reversed(self.names(path))
+                pending += [f"{path}/{name}" if path else name for name in names]
 
     def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """Return ``path`` without links, ``.`` and ``..``; parts that are not there stay.

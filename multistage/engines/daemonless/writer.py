@@ -48,10 +48,14 @@ class DeltaWriter:
         Raises:
             NotAFolderError: the image has something else there.
         """
-        if path in self._folders:
-            return
-        parent = os.path.dirname(path)
-        self.make_folders(parent, owner)
+        missing = []
+        while path not in self._folders:  # no recursion: Python nests fewer calls than folders go
+            missing.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(missing):
+            self._make_folder(folder, owner)
+
+    def _make_folder(self, path: str, owner: Owner) -> None:
         if os.path.lexists(f"{self._files}/{path}"):
             raise NotAFolderError(f"/{path} is no folder")
         present = self._below.lookup(path)

@@ -108,17 +108,27 @@ def _entries(
             yield _mark(f"{folder}/.wh.{name}" if folder else f".wh.{name}"), None
 
 
-def _walk(root: str, folder: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(f"{root}/{folder}") as listing:
-        entries = sorted(listing, key=lambda entry: entry.name)
-    for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        status = entry.stat(follow_symlinks=False)
-        if is_whiteout(status) or stat.S_ISSOCK(status.st_mode):
-            continue
+def _walk(root: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what is in a folder in order, each folder before what is in it."""
+    # A list, not recursion: an image may nest folders deeper than Python nests calls.
+    pending = _listed(root, "")
+    while pending:
+        path, status = pending.pop()
         yield path, status
         if stat.S_ISDIR(status.st_mode):
-            yield from _walk(root, path)
+            pending += _listed(root, path)
+
+
+def _listed(root: str, folder: str) -> list[tuple[str, os.stat_result]]:
+    """Return what is in one folder, the last first."""
+    with os.scandir(f"{root}/{folder}") as listing:
+        entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
+    found = []
+    for entry in entries:
+        status = entry.stat(follow_symlinks=False)
+        if not is_whiteout(status) and not stat.S_ISSOCK(status.st_mode):
+            found.append((f"{folder}/{entry.name}" if folder else entry.name, status))
+    return found
 
 
 def _mark(path: str) -> tarfile.TarInfo:

@@ -9,6 +9,7 @@ and what went wrong before the command ran (``{"error": …, "step": …}``).
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -208,10 +209,9 @@ def _execute(spec: dict[str, Any]) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, environment)
-    except OSError as error:  # in the words of Docker's runtime, which people look up
-        print(
-            f"exec {argv[0]}: {os.strerror(error.errno or 0).lower()}", file=sys.stderr, flush=True
-        )
+    except (OSError, ValueError) as error:  # in the words of Docker's runtime, which people look up
+        fault = error.errno or 0 if isinstance(error, OSError) else errno.EINVAL  # NUL in a word
+        print(f"exec {argv[0]}: {os.strerror(fault).lower()}", file=sys.stderr, flush=True)
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE)
 
 
