@@ -140,7 +140,7 @@ def _draw_stage(axes: Axes, stage: Stage, layout: _Layout, colour: str, *, built
     ink, room = ink_on(colour) if built else QUIET, _BOX - 0.2
     name = shortened(stage.title, room, 11, bold=True)
     label(axes, (x, middle + 0.13), name, ink, bold=True, centre=True, size=11)
-    said = f"FROM {stage.base}" if built else "not built"
+    said = f"FROM {stage.base}" if built else "skipped"
     label(axes, (x, middle - 0.13), shortened(said, room, _SMALL), ink, centre=True, size=_SMALL)
 
 
@@ -156,15 +156,15 @@ def _graph_title(model: Dockerfile, skipped: Sequence[Stage]) -> str:
     count = len(model.stages)
     words = f"{count} stage{'s' if count > 1 else ''}"
     if not skipped:
-        return f"{words}, {'all of them built' if count > 1 else 'and it is what ships'}"
-    return f"{words}, {len(skipped)} of them not built"
+        return f"{words}, {'all of them needed' if count > 1 else 'and it is what ships'}"
+    return f"{words}, {len(skipped)} of them skipped"
 
 
 def _in_words(model: Dockerfile, needed: Sequence[Stage]) -> str:
     built = {stage.index for stage in needed}
     sentences = []
     for stage in model.stages:
-        state = "built" if stage.index in built else "not built"
+        state = "needed" if stage.index in built else "skipped"
         state = "the target" if stage.index == needed[-1].index else state
         sentences.append(f"{stage.title} (FROM {stage.base}, {state})")
     arrows = [

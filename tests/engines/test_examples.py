@@ -49,6 +49,7 @@ def test_a_broken_example_fails_with_the_message_that_the_lesson_explains(
         ("stages/by-index", "the stool"),
         ("stages/by-index-moved", "the price list"),
         ("stages/skipped", "the stool"),
+        ("stages/wrong-destination", "exit code 1: ls: /crate: No such file or directory"),
         (
             "stages/forgets",
             "builder: wood=oak colour=green user=1000 folder=/work\n"

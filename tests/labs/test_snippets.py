@@ -45,6 +45,9 @@ RUN_HERE = {
     "python benchmarks/meter.py",
     "python benchmarks/watch.py",
     "docker run --rm -p 127.0.0.1:8080:80 multistage/react-nginx:after",
+    "docker create --name look multistage/go-scratch:after",
+    "docker cp look:/server .",
+    "docker rm look",
 }
 
 
@@ -97,6 +100,17 @@ def test_a_page_is_served_by_the_command_that_the_notebook_shows(engine: Engine)
         process.terminate()
         process.wait()
     assert LABS["react-nginx"].port == 80
+
+
+def test_a_file_is_copied_out_of_an_image_by_the_commands_that_the_notebook_shows(
+    tmp_path: Path,
+) -> None:
+    solution = ROOT / "solutions/go-scratch/scratch/Dockerfile"
+    run("-m", "multistage", "build", "go-scratch", "--file", str(solution))
+    for word in ("create", "cp", "rm"):
+        command = next(line for line in shown() if line.startswith(f"docker {word} "))
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "server").read_bytes().startswith(b"\x7fELF")
 
 
 def test_a_notebook_can_be_stored_again(tmp_path: Path) -> None:

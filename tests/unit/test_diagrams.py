@@ -115,14 +115,14 @@ def said_in(picture: Picture) -> list[str]:
 
 def test_a_stage_that_is_not_needed_is_drawn_as_not_built() -> None:
     picture = stage_graph(SKIPPING)
-    assert picture.figure.get_suptitle() == "5 stages, 1 of them not built"
-    assert said_in(picture).count("not built") == 1
-    assert "test (FROM deps, not built)" in picture.text
+    assert picture.figure.get_suptitle() == "5 stages, 1 of them skipped"
+    assert said_in(picture).count("skipped") == 1
+    assert "test (FROM deps, skipped)" in picture.text
 
 
 def test_with_a_target_the_stages_behind_it_are_not_built() -> None:
     picture = stage_graph(SKIPPING, "test")
-    assert picture.figure.get_suptitle() == "5 stages, 3 of them not built"
+    assert picture.figure.get_suptitle() == "5 stages, 3 of them skipped"
     assert "test (FROM deps, the target)" in picture.text
 
 
