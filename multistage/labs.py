@@ -58,6 +58,7 @@ class Absent:
         what: its name in a sentence.
         hints: from a nudge over the idea to the line to write.
         paths: globs from the image's root, for what they name and all that lies below it.
+        but: globs of what ``paths`` means all the same, and another entry names better.
         programs: names of programs, in whatever folder. The before image's are also found under
             another name, by their content.
         context: globs of files of the build context, found by their content.
@@ -67,8 +68,24 @@ class Absent:
     what: str
     hints: tuple[str, ...]
     paths: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabArtifact:
+    """What the builder stage of a lab makes.
+
+    Attributes:
+        stage: the stage's name in the lab's hints.
+        path: the artifact's path in it, in the lab's hints.
+        made_by: words of the command that makes it, in whatever Dockerfile.
+    """
+
+    stage: str
+    path: str
+    made_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,7 @@ class LabFolder:
         nonroot: whether the after image must name a user other than root.
         nonroot_hints: what helps with that; empty where the usual hints do.
         start_line: what to write in place of a command that starts what the image has not.
+        artifact: what the builder stage makes; ``None`` where the hints do not name it.
         solution: the variant under ``solutions/`` that the lab leads to.
     """
 
@@ -105,6 +123,7 @@ class LabFolder:
     absent: tuple[Absent, ...]
     nonroot_hints: tuple[str, ...] = ()
     start_line: str = ""
+    artifact: LabArtifact | None = None
 
     @property
     def app(self) -> Path:
@@ -200,6 +219,7 @@ def read_lab(file: Path) -> LabFolder:
             requests=tuple(Request(**_tuples(entry)) for entry in data.get("requests", [])),
             nonroot_hints=_hints(data.get("nonroot_hints", [])),
             start_line=_text(data.get("start_line", "")),
+            artifact=_artifact(data["artifact"]) if "artifact" in data else None,
             absent=tuple(Absent(**_tuples(entry)) for entry in data.get("absent", [])),
             **fields,
         )
@@ -212,7 +232,7 @@ def read_lab(file: Path) -> LabFolder:
         ) from error
 
 
-_LISTS = ("hints", "file_hints", "paths", "programs", "context")
+_LISTS = ("hints", "file_hints", "paths", "but", "programs", "context")
 
 
 def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +243,10 @@ def _tuples(entry: dict[str, Any]) -> dict[str, Any]:
         if key == "status":
             _number(value)
     return {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+
+
+def _artifact(entry: dict[str, Any]) -> LabArtifact:
+    return LabArtifact(**{key: _text(value) for key, value in entry.items()})
 
 
 def _hints(value: object) -> tuple[str, ...]:

@@ -55,8 +55,8 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-_out = _Console(highlight=False)
-_progress = _Console(stderr=True, highlight=False)
+_out = _Console(highlight=False, emoji=False)  # a passwd line holds :x:
+_progress = _Console(stderr=True, highlight=False, emoji=False)
 
 
 def console() -> Console:

@@ -37,7 +37,7 @@ _SHELL = r"^/bin/(?:ba|da|a)?sh: (?:line )?(?:\d+: )?"
 _NPM = r"^npm (?:ERR!|error) "
 _MISSING = (
     r'"(?P<path>/[^"]*)":? not found'
-    r"|(?:^|: )failed to walk .*?(?:mount\d+|/merged)(?P<walked>/\S*): "
+    r"|(?:^|: )failed to walk (?:.*?(?:mount\d+|/merged))?(?P<walked>/\S*): "
     r"|COPY failed: .*stat (?P<stat>[^:]+): file does not exist"
     r"|^(?P<own>.+) is not there to be copied\.$"
 )
@@ -46,6 +46,7 @@ _SYSTEM = r"(?:usr/(?!src/|app/)|etc/|lib/|var/(?!www/)|opt/)"
 _MISSING_IN_SYSTEM = (
     rf'"/{_SYSTEM}[^"]*":? not found'
     rf"|(?:^|: )failed to walk .*?(?:mount\d+|/merged)/{_SYSTEM}\S*: "
+    rf"|(?:^|: )failed to walk (?!.*(?:mount\d|/merged))/{_SYSTEM}\S*: "  # as it is told
     rf"|COPY failed: .*stat /?{_SYSTEM}[^:]+: file does not exist"
     rf"|(?:^|: )/{_SYSTEM}[^:]* is not there to be copied\.$"
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from multistage.builds import Announce, Build, build, read_dockerfile, read_image
+from multistage.checks.artifact import with_own_names
 from multistage.checks.before import look_at_before
 from multistage.checks.behaviour import check_behaviour
 from multistage.checks.building import line_to_write
@@ -67,6 +68,7 @@ def check_lab(
     """
     model = read_dockerfile(dockerfile or lab.dockerfile, lab.app)
     before = look_at_before(engine, lab, report, announce)
+    lab = with_own_names(lab, model)
     image = read_image(engine, built.image_id, keep_files=True, keep_digests=True)
     required, *style = check_structure(model)
     results = (

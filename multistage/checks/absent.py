@@ -31,15 +31,21 @@ class Copies:
 
 
 def copies_of(entry: Absent, files: list[File]) -> Copies:
-    """Return which files of the before image an entry means."""
-    programs, others = set(), set()
+    """Return which files of the before image an entry means.
+
+    What the before image also has elsewhere does not tell where a copy of it comes from: packages
+    of an app may be the ones that npm itself uses.
+    """
+    programs, others, elsewhere = set(), set(), set()
     for file in files:
         if file.digest and file.size >= _SMALL:
             if is_program(file, entry.programs):
                 programs.add(file.digest)
-            elif any(matches(file.path, pattern) for pattern in entry.paths):
+            elif _is_meant(file.path, entry):
                 others.add(file.digest)
-    return Copies(frozenset(programs), frozenset(others - programs))
+            else:
+                elsewhere.add(file.digest)
+    return Copies(frozenset(programs), frozenset(others - programs - elsewhere))
 
 
 def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) -> tuple[str, str]:
@@ -56,7 +62,7 @@ def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) ->
         if digest in by_digest:
             return by_digest[digest], f", and is {source} of your folder"
     for file in files:
-        if any(matches(file.path, pattern) for pattern in entry.paths):
+        if _is_meant(file.path, entry):
             return file.path, ""
         if file.digest in copies.programs:
             return file.path, f": {entry.what}, under another name"
@@ -64,6 +70,11 @@ def find(entry: Absent, files: Sequence[File], copies: Copies, context: Path) ->
     if len(like) < _MANY:
         return "", ""
     return like[0], f", and so are {len(like) - 1} more files of {entry.what}"
+
+
+def _is_meant(path: str, entry: Absent) -> bool:
+    named = any(matches(path, pattern) for pattern in entry.paths)
+    return named and not any(matches(path, pattern) for pattern in entry.but)
 
 
 def is_program(file: File, names: tuple[str, ...]) -> bool:

@@ -26,7 +26,7 @@ from multistage.errors import LearnerError, MachineError, NotPossibleHereError
 from multistage.labs import LabFolder, Request
 
 _LINKS = {"script": "src", "link": "href", "img": "src", "source": "src"}
-_FORMAT = b"1"  # of the file: another one is not read
+_FORMAT = b"2"  # of the file: another one is not read
 _ORIGIN = "http://page"
 _MEND = "Is something changed in the app's folder? git diff shows it."
 

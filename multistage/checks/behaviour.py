@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -37,6 +39,13 @@ _STOP_HINTS = (
     "and a program ends on the signal that it listens for, which STOPSIGNAL can change.",
     'Start the program itself, in brackets: ENTRYPOINT ["/program"], and leave STOPSIGNAL out.',
 )
+# https://docs.docker.com/engine/containers/run/#foreground: process 1 is treated specially.
+_DEAF_HINTS = (
+    "What does this program do when it is asked to end?",
+    "It is process 1, which gets no signal that it does not listen for. Start a program that "
+    "listens for SIGTERM, as most servers do, or one in front of it that passes signals on.",
+)
+_SHELL = re.compile("[a-z]*sh")
 _ASSET_HINTS = (
     "Open the page in a browser: what is missing?",
     "The page names its scripts and styles by their paths. They must lie where those paths point, "
@@ -193,7 +202,11 @@ _STOPS = "It ends when it is asked to"
 
 
 def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
-    named = str((image.config.get("config") or {}).get("StopSignal") or "SIGTERM")
+    config = image.config.get("config") or {}
+    named = str(config.get("StopSignal") or "SIGTERM")
+    first = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()), "")[0]
+    is_deaf = not config.get("StopSignal") and not _SHELL.fullmatch(posixpath.basename(first))
+    hints = _DEAF_HINTS if is_deaf else _STOP_HINTS
     if named.removeprefix("SIG") in ("KILL", "9"):
         said = "Its stop signal is SIGKILL: it is killed, and not asked."
         return result("stops", _STOPS, False, said, _STOP_HINTS)
@@ -204,4 +217,4 @@ def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
     )
     if seconds is not None:
         said = f"It ended {seconds:.1f} s after its stop signal."
-    return result("stops", _STOPS, seconds is not None, said, _STOP_HINTS)
+    return result("stops", _STOPS, seconds is not None, said, hints)

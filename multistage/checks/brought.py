@@ -5,8 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import replace
 
-from multistage.checks.building import workdir
-from multistage.checks.starting import chain
+from multistage.checks.starting import chain, workdir
 from multistage.dockerfile import Dockerfile
 from multistage.images import ImageArchive, final_tree
 from multistage.labs import LabFolder, Request

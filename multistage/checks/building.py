@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 from multistage.advice import Failure, advise
+from multistage.checks.artifact import find_artifact
+from multistage.checks.starting import workdir
 from multistage.dockerfile import Dockerfile, DockerfileError, Instruction, Stage, parse
 from multistage.errors import LearnerError
 from multistage.labs import LabFolder
@@ -31,7 +33,8 @@ def line_to_write(lab: LabFolder, error: LearnerError) -> str:
                 if found == _SYSTEM:
                     return _known(lab, copy) or _look(model, stage, copy)
                 if found in _NOT_FOUND:
-                    return _mended(model, stage, copy) or _left_out(model, starter)
+                    mended = _mended(model, stage, copy) or _artifact(lab, model, copy)
+                    return mended or _left_out(model, starter)
     return ""
 
 
@@ -111,14 +114,13 @@ def _below(path: str, folder: str) -> bool:
     return path.startswith(f"{folder.rstrip('/')}/")
 
 
-def workdir(model: Dockerfile, stage: Stage) -> str:
-    """Return a stage's last WORKDIR, as the Dockerfile says it: that of its base is not known."""
-    below = model.stages[stage.base_stage] if stage.base_stage is not None else None
-    folder = workdir(model, below) if below else "/"
-    for instruction in stage.instructions:
-        if instruction.keyword == "WORKDIR":
-            folder = posixpath.join(folder, instruction.values[0])
-    return posixpath.normpath(folder)
+def _artifact(lab: LabFolder, model: Dockerfile, copy: Instruction) -> str:
+    """Return the copy with what the builder stage makes as its source, where that is plain."""
+    made = find_artifact(lab, model)
+    if made is None or copy.flag("from") is None or made.path in copy.values[:-1]:
+        return ""
+    line = f"COPY --from={made.stage.label} {made.path} {copy.values[-1]}"
+    return f"Line {copy.line}, as {made.stage.title} makes it there: {line}"
 
 
 def _left_out(model: Dockerfile, starter: Dockerfile) -> str:

@@ -9,13 +9,14 @@ from multistage.builds import Build
 from multistage.checks.absent import Copies, find
 from multistage.checks.results import CheckResult, result
 from multistage.images import File, ImageArchive, final_tree
-from multistage.labs import LabFolder
+from multistage.labs import Absent, LabFolder
 from multistage.units import megabytes
 
 _BUDGET_HINTS: tuple[str, ...] = (
     "What in the image is larger than it has to be?",
     "Start the runtime stage from a smaller base image, and copy the artifact alone.",
 )
+_COPY = re.compile(r"(?:/bin/sh -c #\(nop\) )?(?:COPY|ADD) ")  # as an image's history says it
 _LONGEST = 80  # characters of an instruction
 _USER_HINTS = (
     "Whoever breaks into the program has the rights of its user.",
@@ -43,10 +44,21 @@ def check_contents(
         found = f"/{path} is in {_place(path, visible)}{words}." if path else ""
         yield result(
             f"without-{entry.id}", f"The image is without {entry.what}", not found,
-            found or "Nothing of it is in the image.", entry.hints,
+            found or "Nothing of it is in the image.", _hints(entry, path, build, image),
         )  # fmt: skip
     yield _budget(lab, build)
     yield _user(lab, image, visible.get("etc/passwd"))
+
+
+def _hints(entry: Absent, path: str, build: Build, image: ImageArchive) -> tuple[str, ...]:
+    """Return the entry's hints; others where a copy brings the file, and not the base image."""
+    for built, layer in zip(build.layers, image.layers, strict=False):
+        if any(file.path == path for file in layer.files):
+            if not built.line or not _COPY.match(built.created_by):
+                break
+            idea = f"Line {built.line} brings it. Copy the artifact alone, not what lies around it."
+            return (entry.hints[0], idea, *(h for h in entry.hints[2:] if h.startswith("COPY ")))
+    return entry.hints
 
 
 def _place(path: str, visible: Container[str]) -> str:
@@ -59,8 +71,11 @@ def _budget(lab: LabFolder, build: Build) -> CheckResult:
     hints = _BUDGET_HINTS
     if build.layers:
         largest = max(build.layers, key=lambda layer: layer.unpacked_size)
-        size, said = megabytes(largest.unpacked_size), largest.created_by[:_LONGEST]
-        made = f"line {largest.line}: {said}" if largest.line else "the base image"
+        size, said = (
+            megabytes(largest.unpacked_size),
+            largest.created_by.removesuffix(" # buildkit"),
+        )
+        made = f"line {largest.line}: {said[:_LONGEST]}" if largest.line else "the base image"
         hints += (f"Its largest layer, {size}, is from {made}",)
     return result(
         "budget", f"The image is at most {megabytes(lab.budget)} unpacked",
@@ -74,9 +89,11 @@ def _user(lab: LabFolder, image: ImageArchive, users: File | None) -> CheckResul
     number = _number(user, users)
     is_root = says_so if number is None else _is_zero(number)
     known = ", who is root" if is_root and not says_so else ""
+    *_, name = (lab.nonroot_hints or ("",))[-1].rpartition(" ")
+    hints = lab.nonroot_hints if _number(name, users) is not None else _USER_HINTS
     return result(
         "nonroot", "The program does not run as root", not is_root,
-        f"It runs as {image.user or 'root'}{known}.", lab.nonroot_hints or _USER_HINTS,
+        f"It runs as {image.user or 'root'}{known}.", hints,
         required=lab.nonroot,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from multistage.checks.requests import (
     C_LIBRARY_HINT,
     START_HINT,
     NoAnswerError,
+    nudge,
     start_hint,
 )
 from multistage.checks.starting import (
@@ -85,10 +86,12 @@ def _looked_for_elsewhere(
     if _is_there(program, files, image):
         return ()
     if not files:
+        # The line that is there already is no help: the lab's own base would start nginx.
+        is_other = lab.start_line and not lab.start_line.endswith(command.original)
         return (
             f"Is {program} in the final image? It has its base image and what COPY brings.",
             f"The final image has no {name}: start what it has, or copy it there.",
-            *([f"Line {command.line}: {lab.start_line}"] if lab.start_line else []),
+            *([f"Line {command.line}: {lab.start_line}"] if is_other else []),
         )
     best = min(files, key=lambda file: (not file.mode & _EXECUTABLE, len(file.path)))
     found = f"/{best.path}"
@@ -131,9 +134,9 @@ def _is_there(program: str, files: list[File], image: ImageArchive) -> bool:
 def _usual(model: Dockerfile, error: LearnerError) -> tuple[str, ...]:
     hint = start_hint(error.what)
     idea = error.mend if hint == START_HINT and error.mend else hint
-    if idea != BACKGROUND_HINT:
-        line = without_cgo(model) if idea == C_LIBRARY_HINT else ""
-        return ("Read what the container or the engine said.", idea, *([line] if line else []))
-    ended = "Nothing failed: the first process ended by itself, and with it the container."
-    line = in_foreground(model)
-    return (ended, idea, line) if line else (ended, idea)
+    line = ""
+    if idea == C_LIBRARY_HINT:
+        line = without_cgo(model)
+    elif idea == BACKGROUND_HINT:
+        line = in_foreground(model)
+    return (nudge(idea), idea, *([line] if line else []))

@@ -113,7 +113,14 @@ def _last_words(container: RunningContainer) -> str:
 
 def start_hint(said: str) -> str:
     """Return what to do about a container that does not start, from what it or the engine said."""
-    return next((hint for sign, hint in _START_HINTS if re.search(sign, said, re.M)), START_HINT)
+    found = (hint for sign, _nudge, hint in _START_HINTS if re.search(sign, said, re.M))
+    return next(found, START_HINT)
+
+
+def nudge(idea: str) -> str:
+    """Return the hint that comes before an idea of :func:`start_hint`."""
+    known = (first for _sign, first, hint in _START_HINTS if hint == idea)
+    return next(known, "Read what the container or the engine said.")
 
 
 BACKGROUND_HINT = (
@@ -122,34 +129,49 @@ BACKGROUND_HINT = (
 )
 C_LIBRARY_HINT = "The program is there, and its C library is not: build it with CGO_ENABLED=0."
 START_HINT = "Check ENTRYPOINT and CMD of the last stage: what they start must be in that stage."
+# What is said, a nudge, and the idea.
 _START_HINTS = (
     (
         r'"/bin/sh": (stat|no such)|exec: "(sh|/bin/sh)"',
+        "Which program is looked for, and did you name it?",
         "This image has no shell. Write ENTRYPOINT and CMD in brackets and double quotes: "
         'ENTRYPOINT ["/server"]',
     ),
-    (r"is a directory", "The program was copied into a folder: name the file itself behind COPY."),
-    (r"unable to find user", "This image has no user names: give USER a number, as in 65532:65532"),
+    (
+        r"is a directory",
+        "What is it now that is started: a file, or a folder?",
+        "The program was copied into a folder: name the file itself behind COPY.",
+    ),
+    (
+        r"unable to find user",
+        "Where would this image keep the names of its users?",
+        "This image has no user names: give USER a number, as in 65532:65532",
+    ),
     (
         r"(^|: )exec:? [^\s\"]+: no such file or directory",
+        "The file may well be there. What else does a program need to start?",
         C_LIBRARY_HINT,
     ),
     (
         r"exec format error",
+        "For which machine was the program made?",
         "The program is made for another system or processor: a container runs Linux. Leave out "
         "GOOS and GOARCH, or set GOOS=linux.",
     ),
     (
         r"sh: (line )?(\d+: )?\[\S*: (command )?not found",
+        "Which quotes does JSON have?",
         "The brackets of ENTRYPOINT and CMD hold JSON, which has double quotes only: with others a "
         "shell is given the line.",
     ),
     (
         r"permission denied",
+        "Who is the user that starts the program, and what may they do with it?",
         "The program may not be run by this user: check USER, and the file's mode (COPY --chmod).",
     ),
     (
         r"^The container ended with exit code 0\b",
+        "Nothing failed: the first process ended by itself, and with it the container.",
         BACKGROUND_HINT,
     ),
 )

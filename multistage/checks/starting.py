@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
 from contextlib import suppress
@@ -27,6 +28,16 @@ def chain(model: Dockerfile) -> list[Stage]:
     while stages[-1].base_stage is not None:
         stages.append(model.stages[stages[-1].base_stage])
     return stages
+
+
+def workdir(model: Dockerfile, stage: Stage) -> str:
+    """Return a stage's last WORKDIR, as the Dockerfile says it: that of its base is not known."""
+    below = model.stages[stage.base_stage] if stage.base_stage is not None else None
+    folder = workdir(model, below) if below else "/"
+    for instruction in stage.instructions:
+        if instruction.keyword == "WORKDIR":
+            folder = posixpath.join(folder, instruction.values[0])
+    return posixpath.normpath(folder)
 
 
 def commands(model: Dockerfile) -> list[Instruction]:

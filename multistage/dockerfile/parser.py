@@ -259,7 +259,8 @@ def _instruction(text: str, escape: str, path: str, line: int) -> Instruction:
     if keyword not in KEYWORDS:
         raise DockerfileError(
             f"{keyword} is not a Dockerfile instruction.",
-            path=path, line=line, mend=did_you_mean(keyword, KEYWORDS) or _NO_KEYWORD,
+            path=path, line=line,
+            mend=_NO_KEYWORDS.get(keyword) or did_you_mean(keyword, KEYWORDS) or _NO_KEYWORD,
         )  # fmt: skip
     flags, rest = words.take_flags(rest)
     _check_flags(keyword, flags, path, line)
@@ -287,6 +288,9 @@ def _instruction(text: str, escape: str, path: str, line: int) -> Instruction:
     return Instruction(keyword, tuple(flags), values, is_json, (), line, line, text)
 
 
+_NO_KEYWORDS = {
+    "AS": "AS belongs at the end of the FROM line: FROM <image> AS <stage>",
+}
 _NO_KEYWORD = "Is RUN missing in front of it, or a \\ at the end of the line above?"
 _USAGE = {
     "ADD": "ADD <source> <destination>",
@@ -335,6 +339,9 @@ def _onbuild(carrier: _Carrier, rest: str, escape: str) -> Instruction:
     )
 
 
+_FLAGS_OF = {"from": "--from belongs to COPY: COPY --from=<stage> <source> <destination>"}
+
+
 def _check_flags(keyword: str, flags: list[str], path: str, line: int) -> None:
     allowed = FLAGS.get(keyword, frozenset())
     seen = set()
@@ -342,7 +349,7 @@ def _check_flags(keyword: str, flags: list[str], path: str, line: int) -> None:
         name = flag.removeprefix("--").partition("=")[0]
         if name not in allowed:
             known = ", ".join(f"--{known}" for known in sorted(allowed))
-            mend = did_you_mean(f"--{name}", [f"--{a}" for a in allowed])
+            mend = did_you_mean(f"--{name}", [f"--{a}" for a in allowed]) or _FLAGS_OF.get(name)
             raise DockerfileError(
                 f"{keyword} has no flag --{name}.", path=path, line=line,
                 mend=mend or (f"It takes {known}." if known else "It takes no flags."),

@@ -285,3 +285,16 @@ def test_the_labs_find_their_source_under_any_name(lab: str, name: str) -> None:
     folder = find_lab(lab)
     file = plain("somewhere/else", (folder.app / name).read_bytes())
     assert lacks(folder, file) == {"source"}
+
+
+def test_what_the_before_image_also_has_elsewhere_tells_nothing() -> None:
+    entry = Absent("npm", "npm", ("hint",), paths=("lib/npm",))
+    alone, shared = plain("lib/npm/a", b"a" * 100), plain("lib/npm/b", b"b" * 100)
+    copies = copies_of(entry, [alone, shared, plain("app/node_modules/b", b"b" * 100)])
+    assert copies.files == {alone.digest}
+
+
+def test_a_place_may_be_left_to_another_entry() -> None:
+    entry = Absent("packages", "packages", ("hint",), paths=("*/packages",), but=("usr/packages",))
+    assert found(entry, plain("usr/packages/a")) == ""
+    assert found(entry, plain("app/packages/a")) == "app/packages/a"

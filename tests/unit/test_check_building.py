@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multistage.checks import does_not_build
-from multistage.checks.building import line_to_write, workdir
+from multistage.checks.building import line_to_write
+from multistage.checks.starting import workdir
 from multistage.dockerfile import parse
 from multistage.errors import LearnerError
-from multistage.labs import LabFolder, read_lab
+from multistage.labs import LabArtifact, LabFolder, read_lab
 from tests.unit.made import write_lab
 
 STARTER = "FROM node:24-alpine\nWORKDIR /app\nRUN npm ci\nCOPY . .\nRUN npm run build --all\n"
@@ -209,3 +210,13 @@ def test_whatever_did_not_build_is_looked_at(text: list[str], number: int) -> No
         made.dockerfile.write_text("\n".join(["FROM a:1", *text]), "utf-8")
         said = line_to_write(made, missing("/x", f"{made.dockerfile}:{number}"))
     assert said == "" or said.startswith(("Line ", "The starter"))
+
+
+def test_what_the_labs_command_makes_comes_where_the_path_is_below_the_workdir(
+    lab: LabFolder,
+) -> None:
+    page = replace(lab, artifact=LabArtifact("builder", "/app/dist", "npm run build"))
+    above = "FROM node AS web\nWORKDIR /src\nRUN npm run build\nFROM nginx\n"
+    copy = "COPY --from=web /src/build /html"
+    assert line(page, above, copy) == "as web makes it there: COPY --from=web /src/dist /html"
+    assert "dist" not in line(lab, above, copy)

@@ -16,6 +16,7 @@ from multistage.checks import (
     behaviour,
     build_and_check,
     check_lab,
+    contents,
     does_not_build,
 )
 from multistage.checks.requests import NoAnswerError
@@ -327,14 +328,27 @@ def test_a_user_is_told_from_root_by_the_number_in_the_images_list(
     assert (found.passed, found.message) == (passed, f"It runs as {said}")
 
 
+def test_what_a_copy_brings_is_told_with_its_line(lab: LabFolder) -> None:
+    with serving(SITE) as after:
+        engine = MadeEngine({"usr/local/go/VERSION": b"go"}, after.container)
+        by_base = by_id(check_lab(engine, lab, made_build({"base": 5})))["without-toolchain"]
+        by_copy = by_id(check_lab(engine, lab, made_build({"app": 5})))["without-toolchain"]
+    assert by_base.hints == lab.absent[0].hints
+    assert by_copy.hints == (
+        lab.absent[0].hints[0],
+        "Line 1 brings it. Copy the artifact alone, not what lies around it.",
+    )
+
+
 def test_a_lab_may_have_hints_of_its_own_for_the_user(lab: LabFolder) -> None:
     own = ("Who writes the pid file?", "USER nginx")
-    for hints in ((), own):
+    users = {"etc/passwd": b"root:x:0:0::/:\nnginx:x:101:101::/:\n"}
+    for hints, files in (((), users), (own, users), (own, {})):
         with serving(SITE) as after:
             wanted = replace(lab, nonroot_hints=hints)
-            report = check_lab(MadeEngine({}, after.container), wanted, made_build(SMALL))
+            report = check_lab(MadeEngine(files, after.container), wanted, made_build(SMALL))
         said = by_id(report)["nonroot"].hints
-        assert said == own if hints else said[-1] == "USER 65532:65532"
+        assert said == (own if hints and files else contents._USER_HINTS)
 
 
 # What the container answers, measured by the before image.
@@ -521,7 +535,16 @@ def test_a_container_has_ten_seconds_to_end(
         found = by_id(check_lab(MadeEngine({}, served.container), lab, made_build(SMALL)))["stops"]
     assert (found.passed, found.message) == (passed, said)
     assert served.container.asked_to_stop == [10.0]
-    assert len(found.hints) == (0 if passed else 3)
+    assert len(found.hints) == (0 if passed else 2)
+
+
+def test_a_shell_that_does_not_end_may_keep_the_signal_for_itself(lab: LabFolder) -> None:
+    for command, words in {"Cmd": ["/bin/sh", "-c", "x"], "Entrypoint": ["bash", "x.sh"]}.items():
+        with serving(SITE) as served:
+            served.container.stops_after = None
+            engine = MadeEngine({}, served.container, config={"config": {command: words}})
+            found = by_id(check_lab(engine, lab, made_build(SMALL)))["stops"]
+        assert "A shell in front" in found.hints[1]
 
 
 def test_a_signal_that_the_image_names_is_named_when_the_container_does_not_end(

@@ -125,7 +125,22 @@ def test_a_word_is_looked_up_in_the_path_that_the_image_names(lab: LabFolder) ->
 def test_a_program_that_is_where_it_is_looked_for_is_not_said_to_be_elsewhere(
     lab: LabFolder, command: str, said: str, there: str
 ) -> None:
-    assert hints(lab, command, said, there)[0] == "Read what the container or the engine said."
+    assert "where is it looked for" not in hints(lab, command, said, there)[0]
+
+
+def test_the_first_hint_asks_about_what_was_said(lab: LabFolder) -> None:
+    command, loader = 'ENTRYPOINT ["/server"]', "exec /server: no such file or directory"
+    assert hints(lab, command, loader, "server")[0] == (
+        "The file may well be there. What else does a program need to start?"
+    )
+    said = "panic: /data: no such file or directory"
+    assert hints(lab, command, said, "server")[0] == "Read what the container or the engine said."
+
+
+def test_the_labs_line_is_left_out_where_the_file_has_it_already(lab: LabFolder) -> None:
+    command = 'CMD ["nginx", "-g", "daemon off;"]'
+    said = 'exec: "nginx": executable file not found in $PATH'
+    assert len(hints(replace(lab, start_line=f"Remove it, or write {command}"), command, said)) == 2
 
 
 def test_a_program_that_is_nowhere_in_the_image_gets_the_labs_line(lab: LabFolder) -> None:
