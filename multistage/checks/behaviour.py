@@ -42,8 +42,8 @@ _STOP_HINTS = (
 # https://docs.docker.com/engine/containers/run/#foreground: process 1 is treated specially.
 _DEAF_HINTS = (
     "What does this program do when it is asked to end?",
-    "It is process 1, which gets no signal that it does not listen for. Start a program that "
-    "listens for SIGTERM, as most servers do, or one in front of it that passes signals on.",
+    "It is process 1, which gets no signal that it does not listen for. A script hands over to "
+    "the program with exec; a program that does not listen for SIGTERM is none to start first.",
 )
 _SHELL = re.compile("[a-z]*sh")
 _ASSET_HINTS = (
