@@ -2,7 +2,7 @@
 
 Each check is a small function that returns a :class:`CheckResult`. ``behaviour`` asks the running
 container, ``contents`` and ``secrets`` look into the layers, ``structure`` reads the Dockerfile.
-``building`` and ``starting`` make the line to write out of the learner's own.
+``artifact``, ``building`` and ``starting`` make the line to write out of the learner's own.
 """
 
 from __future__ import annotations

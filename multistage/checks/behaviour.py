@@ -39,7 +39,7 @@ _STOP_HINTS = (
     "and a program ends on the signal that it listens for, which STOPSIGNAL can change.",
     'Start the program itself, in brackets: ENTRYPOINT ["/program"], and leave STOPSIGNAL out.',
 )
-# https://docs.docker.com/engine/containers/run/#foreground: process 1 is treated specially.
+# https://man7.org/linux/man-pages/man7/pid_namespaces.7.html, "The namespace init process"
 _DEAF_HINTS = (
     "What does this program do when it is asked to end?",
     "It is process 1, which gets no signal that it does not listen for. A script hands over to "
@@ -204,7 +204,7 @@ _STOPS = "It ends when it is asked to"
 def _stopped(container: RunningContainer, image: ImageArchive) -> CheckResult:
     config = image.config.get("config") or {}
     named = str(config.get("StopSignal") or "SIGTERM")
-    first = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()), "")[0]
+    first = str((*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()), "")[0])
     is_deaf = not config.get("StopSignal") and not _SHELL.fullmatch(posixpath.basename(first))
     hints = _DEAF_HINTS if is_deaf else _STOP_HINTS
     if named.removeprefix("SIG") in ("KILL", "9"):

@@ -71,11 +71,9 @@ def _budget(lab: LabFolder, build: Build) -> CheckResult:
     hints = _BUDGET_HINTS
     if build.layers:
         largest = max(build.layers, key=lambda layer: layer.unpacked_size)
-        size, said = (
-            megabytes(largest.unpacked_size),
-            largest.created_by.removesuffix(" # buildkit"),
-        )
-        made = f"line {largest.line}: {said[:_LONGEST]}" if largest.line else "the base image"
+        size = megabytes(largest.unpacked_size)
+        said = largest.created_by.removesuffix(" # buildkit")[:_LONGEST]
+        made = f"line {largest.line}: {said}" if largest.line else "the base image"
         hints += (f"Its largest layer, {size}, is from {made}",)
     return result(
         "budget", f"The image is at most {megabytes(lab.budget)} unpacked",
