@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -190,11 +189,30 @@ class Engine:
     def _clean(self) -> None:
         if self.kind.tree.path.is_dir():
             self._network("remove")
-        shutil.rmtree(self.state, ignore_errors=True)
+        remove(self.state)
         for group in (_CGROUPS / self.bridge, *_CGROUPS.glob(f"*/{self.bridge}")):
             for folder, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):
                     Path(folder).rmdir()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of any depth: images go deeper than shutil.rmtree can nest its calls.
+
+    Raises:
+        MachineFallsShortError: something of it is still there; says what.
+    """
+    done = subprocess.run(
+        ["rm", "-rf", "--", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise MachineFallsShortError(
+            "\n".join([*said[:3], f"Cannot remove {folder}: see above. Remove it by hand."])
+        )
 
 
 @contextlib.contextmanager
