@@ -36,7 +36,7 @@ def main() -> int:
 def start() -> None:
     """Start all engines, and leave them running; print the variables to set."""
     if _keeper() is None:
-        for tree in {kind.tree for kind in engines.KINDS.values()}:
+        for tree in {engines.KINDS[name].tree for name in engines.COMPARED}:
             debian.build(tree)
         with _LOG.open("wb") as log:
             keeper = subprocess.Popen(
@@ -50,7 +50,7 @@ def start() -> None:
             if keeper.poll() is not None:
                 raise MachineFallsShortError(_LOG.read_text(errors="replace"))
             time.sleep(0.1)
-    hosts = {name: engines.Engine(name).host for name in engines.KINDS}
+    hosts = {name: engines.Engine(name).host for name in engines.COMPARED}
     variables = {
         **engines.client_environment(hosts[engines.MAIN]),
         "MULTISTAGE_TEST_ENGINES": json.dumps(hosts),
@@ -63,7 +63,7 @@ def keep() -> None:
     """Run all engines until a signal ends this process: what ``start`` leaves behind."""
     with engines.ended_by_signals(), contextlib.ExitStack() as stack:
         stack.callback(_KEEPER.unlink, missing_ok=True)
-        for name in engines.KINDS:
+        for name in engines.COMPARED:
             stack.enter_context(engines.engine(name))
         _KEEPER.write_text(str(os.getpid()))
         signal.pause()

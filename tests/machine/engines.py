@@ -35,12 +35,15 @@ class Kind:
     features: tuple[str, ...] = ()
 
 
+MAIN = "engine26"
+LABS = "engine26-labs"  # as MAIN, for the tests that run beside those of the engines
 KINDS = {
-    "engine26": Kind(TRIXIE, "10.226"),
+    MAIN: Kind(TRIXIE, "10.226"),
     "engine26-containerd": Kind(TRIXIE, "10.227", ("containerd-snapshotter",)),
     "engine20": Kind(BOOKWORM, "10.220"),
+    LABS: Kind(TRIXIE, "10.228"),
 }
-MAIN = "engine26"
+COMPARED = tuple(name for name in KINDS if name != LABS)
 
 
 class Engine:

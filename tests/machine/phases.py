@@ -5,24 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 import start
 from tests.machine import debian, engines
 from tests.machine.debian import MachineFallsShortError
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.machine.runs import ROOT, Run, Runs
 
 
 @dataclass(frozen=True)
@@ -30,7 +24,7 @@ class Phase:
     """One folder under tests/, and what its tests need."""
 
     name: str
-    engine: bool = True
+    engine: str = ""  # the one of ours that its tests build on, where the machine has none
     all_engines: bool = False
     browser: bool = False
 
@@ -41,31 +35,12 @@ class Phase:
 
 
 PHASES = (
-    Phase("unit", engine=False),
-    Phase("engines", all_engines=True),
-    Phase("labs"),
-    Phase("notebooks"),
-    Phase("browser", browser=True),
+    Phase("unit"),
+    Phase("engines", engine=engines.MAIN, all_engines=True),
+    Phase("labs", engine=engines.LABS),
+    Phase("notebooks", engine=engines.LABS),
+    Phase("browser", engine=engines.LABS, browser=True),
 )
-
-
-@dataclass
-class Tally:
-    """How many tests ended how."""
-
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def add(self, other: Tally) -> None:
-        """Count another phase's tests too."""
-        self.passed += other.passed
-        self.failed += other.failed
-        self.skipped += other.skipped
-
-    def __str__(self) -> str:
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
-        return f"{self.passed} passed, {self.failed} failed{skipped}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,31 +51,35 @@ def main(arguments: Sequence[str]) -> int:
     paths = {argument for argument in pytest_arguments if _is_test(argument)}
     others = [argument for argument in pytest_arguments if argument not in paths]
 
-    total = Tally()
+    runs = Runs()
     code = 0
     try:
         with engines.ended_by_signals(), contextlib.ExitStack() as stack:
             machine = Machine(stack)
-            for phase in PHASES:
-                if options.phase and phase.name not in options.phase:
-                    continue
-                inside = [path for path in paths if _is_inside(path, phase.folder)]
-                if paths and not inside:
-                    continue
-                if not phase.folder.is_dir():
-                    print(f"== {phase.name}: there is no tests/{phase.name}, skipped", flush=True)
-                    if phase.name in options.phase:
-                        total.failed += 1
-                    continue
-                total.add(_run(phase, inside or [str(phase.folder)], others, machine))
+            lanes: dict[str, list[Run]] = {}
+            for phase, tests in _chosen(options.phase, paths):
+                began = time.monotonic()
+                environment = machine.ready_for(phase)
+                print(f"== {phase.name}: ready after {time.monotonic() - began:.1f} s", flush=True)
+                run = Run(phase.name, (*others, *tests), environment, selected=bool(others))
+                lanes.setdefault(machine.lane(phase), []).append(run)
+            runs.side_by_side(list(lanes.values()))
     except MachineFallsShortError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         code = start.MACHINE_FALLS_SHORT
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr, flush=True)
         code = start.INTERRUPTED
-    print(total, flush=True)
-    return code or (0 if total.passed and not total.failed else 1)
+    print(runs.total, flush=True)
+    return code or (0 if runs.total.passed and not runs.total.failed else 1)
+
+
+def _chosen(names: Sequence[str], paths: Set[str]) -> Iterator[tuple[Phase, list[str]]]:
+    """Give the phases asked for, all if none is, each with the tests that pytest is to run."""
+    for phase in PHASES:
+        inside = [path for path in paths if _is_inside(path, phase.folder)]
+        if (not names or phase.name in names) and (inside or not paths):
+            yield phase, inside or [str(phase.folder)]
 
 
 def _is_test(argument: str) -> bool:
@@ -112,84 +91,45 @@ def _is_inside(path: str, folder: Path) -> bool:
     return (ROOT / path.partition("::")[0]).resolve().is_relative_to(folder)
 
 
-def _run(phase: Phase, paths: list[str], others: list[str], machine: Machine) -> Tally:
-    began = time.monotonic()
-    print(f"\n== {phase.name}", flush=True)
-    environment = machine.ready_for(phase)
-    print(f"== {phase.name}: machine ready after {time.monotonic() - began:.1f} s", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *others, *paths]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        tally = read_report(report)
-    if done.returncode == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    selected = bool(others)  # such as -k: a phase may then have no test of that name
-    harmless = {pytest.ExitCode.OK} | ({pytest.ExitCode.NO_TESTS_COLLECTED} if selected else set())
-    if done.returncode not in harmless and not tally.failed:
-        tally.failed = 1  # pytest itself failed: that must not look like success
-    print(f"== {phase.name}: {tally} in {time.monotonic() - began:.1f} s", flush=True)
-    return tally
-
-
-def read_report(report: Path) -> Tally:
-    """Return the counts of a JUnit report, none where pytest ended before it wrote one."""
-    tally = Tally()
-    if not report.exists():
-        return tally
-    try:
-        root = ET.parse(report).getroot()
-    except ET.ParseError:  # pytest was killed while it wrote
-        return tally
-    for suite in root.iter("testsuite"):
-        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        skipped = int(suite.get("skipped", 0))
-        passed = int(suite.get("tests", 0)) - failed - skipped
-        tally.add(Tally(max(passed, 0), failed, skipped))
-    return tally
-
-
 class Machine:
     """What the phases have asked for so far; stops what it started when its stack closes."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._stack = stack
-        self._main: Mapping[str, str] | None = None
+        self._docker: start.DockerState | None = None
         self._hosts: dict[str, str] = {}
 
     def ready_for(self, phase: Phase) -> dict[str, str]:
         """Bring about what a phase needs; return the variables that tell its tests."""
         environment: dict[str, str] = {}
         if phase.engine:
-            environment.update(self._main_engine())
+            environment.update(self._engine_of(phase))
         if phase.all_engines and debian.is_debian_root():
             debian.install("proot")  # the sandbox of where nothing else works
-            for name in engines.KINDS:
-                self._engine(name)
-        if phase.engine:
-            environment["MULTISTAGE_TEST_ENGINES"] = json.dumps(self._hosts)
+            hosts = {name: self._engine(name) for name in engines.COMPARED}
+            environment["MULTISTAGE_TEST_ENGINES"] = json.dumps(hosts)
         if phase.browser:
             environment["MULTISTAGE_TEST_CHROMIUM"] = chromium()
         return environment
 
-    def _main_engine(self) -> Mapping[str, str]:
-        if self._main is None:
-            docker = start.docker_state()
-            if docker.answers:
-                self._main = {}
-            elif debian.is_debian_root():
-                self._main = engines.client_environment(self._engine(engines.MAIN))
-            else:
-                raise MachineFallsShortError(
-                    f"These tests need a Docker Engine. {docker.problem}\n{docker.mend}"
-                )
-        return self._main
+    def lane(self, phase: Phase) -> str:
+        """Return what phases share that must not run at once: an engine."""
+        ours = self._docker is not None and not self._docker.answers
+        return phase.engine if ours and phase.engine else engines.MAIN
+
+    def _engine_of(self, phase: Phase) -> Mapping[str, str]:
+        """Return the variables of the machine's own engine, or of ours where it has none."""
+        if self._docker is None:
+            self._docker = start.docker_state()
+        if self._docker.answers:
+            return {}
+        if not debian.is_debian_root():
+            raise MachineFallsShortError(
+                f"These tests need a Docker Engine. {self._docker.problem}\n{self._docker.mend}"
+            )
+        host = self._engine(phase.engine)
+        ours = {"MULTISTAGE_TEST_ENGINES": json.dumps({phase.engine: host})}
+        return engines.client_environment(host) | ours
 
     def _engine(self, name: str) -> str:
         if name not in self._hosts:

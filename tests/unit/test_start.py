@@ -21,7 +21,6 @@ import pytest
 
 import start
 from start import CannotStartError, DockerState, Step
-from tests.machine.phases import Tally, read_report
 from tests.unit.made import ROOT
 
 STEP = Step("Installing requirements.txt", ["pip"])
@@ -607,35 +606,3 @@ def write_context(folder: Path, name: str, host: str) -> None:
     place.mkdir(parents=True)
     meta: dict[str, Any] = {"Name": name, "Endpoints": {"docker": {"Host": host}}}
     (place / "meta.json").write_text(json.dumps(meta), "utf-8")
-
-
-# ---- The sum of all tests ----
-
-
-def test_a_tally_names_skipped_tests_only_where_there_are_some() -> None:
-    tally = Tally(passed=3)
-    assert str(tally) == "3 passed, 0 failed"
-    tally.add(Tally(1, 2, 4))
-    assert str(tally) == "4 passed, 2 failed, 4 skipped"
-
-
-def test_a_report_is_counted_over_all_its_suites(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    report.write_text(
-        "<testsuites>"
-        '<testsuite tests="10" failures="2" errors="1" skipped="3"/>'
-        '<testsuite tests="5" failures="0" errors="0" skipped="0"/>'
-        "</testsuites>",
-        "utf-8",
-    )
-    assert read_report(report) == Tally(passed=9, failed=3, skipped=3)
-
-
-def test_a_report_that_was_never_written_counts_nothing(tmp_path: Path) -> None:
-    assert read_report(tmp_path / "report.xml") == Tally()
-
-
-def test_a_suite_with_an_error_while_collecting_has_not_passed(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    report.write_text('<testsuites><testsuite tests="1" errors="1"/></testsuites>', "utf-8")
-    assert read_report(report) == Tally(passed=0, failed=1)
