@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from multistage.engines.daemonless.removing import remove_tree
 from multistage.images import final_tree, read_archive
 from tests.engines.daemonless import BASE, build, engine_in, faults, needs_stand_ins, write
 
@@ -27,21 +25,11 @@ WORKDIR {"/w" * DEPTH}
 pytestmark = [pytest.mark.docker, needs_stand_ins]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder for what goes deep: pytest's own removal nests calls."""
-    folder = tmp_path / "deep"
-    folder.mkdir()
-    yield folder
-    remove_tree(folder)
-    assert not folder.exists()
-
-
 # Not proot: it looks at every folder of a path anew, and takes minutes for this one.
 @pytest.mark.parametrize("kind", ["root", "user-namespaces", "chroot"])
-def test_a_build_may_go_deep(kind: str, folder: Path) -> None:
-    engine = engine_in(folder / "engine", kind)
-    context = write(folder / "context", DOCKERFILE)
+def test_a_build_may_go_deep(kind: str, deep_folder: Path) -> None:
+    engine = engine_in(deep_folder / "engine", kind)
+    context = write(deep_folder / "context", DOCKERFILE)
     image = build(engine, context)
     with engine.save(image) as stream:
         files = final_tree(read_archive(stream, image, keep_files=True, from_engine=True))

@@ -12,8 +12,8 @@ from tests.machine import engines
 from tests.machine.debian import MachineFallsShortError
 
 
-def test_an_image_of_any_depth_is_removed_with_its_engine(tmp_path: Path) -> None:
-    state = tmp_path / "engine"
+def test_an_image_of_any_depth_is_removed_with_its_engine(deep_folder: Path) -> None:
+    state = deep_folder / "engine"
     state.mkdir()
     folder = os.open(state, os.O_RDONLY)
     for _ in range(sys.getrecursionlimit() + 200):

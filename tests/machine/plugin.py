@@ -6,9 +6,12 @@ import json
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.machine import engines
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,3 +41,15 @@ def docker_engine_hosts() -> dict[str, str]:
 def chromium_path() -> str | None:
     """Return the path of the Chromium to test with, ``None`` for Playwright's own."""
     return os.environ.get("MULTISTAGE_TEST_CHROMIUM") or None
+
+
+@pytest.fixture
+def deep_folder() -> Iterator[Path]:
+    """Return a folder for what goes deeper than Python nests calls.
+
+    Not one of pytest's: it removes those of earlier runs, and where a killed one has left what
+    goes deep, that ends every run after it with a RecursionError.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="multistage-deep-"))
+    yield folder
+    engines.remove(folder)

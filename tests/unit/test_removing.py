@@ -8,8 +8,8 @@ from pathlib import Path
 from multistage.engines.daemonless.removing import remove_tree
 
 
-def test_folders_go_deeper_than_python_nests_calls_and_paths_are_long(tmp_path: Path) -> None:
-    folder = tmp_path / "deep"
+def test_folders_go_deeper_than_python_nests_calls_and_paths_are_long(deep_folder: Path) -> None:
+    folder = deep_folder / "folder"
     folder.mkdir()
     inner = os.open(folder, os.O_RDONLY)
     for _ in range(2500):  # 5,000 bytes of path: the system takes 4,096 in one piece
