@@ -14,13 +14,16 @@ from multistage.watch.feedback import Compared, Lint, Remark
 _CHECKS = 3  # that fail and are shown with their hint
 _REMARKS = 2  # of linters
 _LONGEST = 240  # characters of a message: multistage check shows all of it
+_END = 120  # characters of it that a long message keeps of its end
 _ERROR_LINES = 6
 
 
 def short(text: str) -> str:
-    """Return a message in one line, cut where it is long."""
+    """Return a message in one line; a long one loses its middle: last words often say why."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 2]} …"
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST - _END - 3].rstrip()} … {line[-_END:].lstrip()}"
 
 
 def graph(model: Dockerfile) -> str:
@@ -100,4 +103,4 @@ def error(text: str) -> list[str]:
     if len(lines) > _ERROR_LINES:
         half = _ERROR_LINES // 2
         lines = [*lines[:half], "    …", *lines[-half:]]
-    return [line if len(line) <= _LONGEST else f"{line[: _LONGEST - 2]} …" for line in lines]
+    return [short(line) if len(line) > _LONGEST else line for line in lines]

@@ -213,6 +213,17 @@ def test_an_error_with_a_long_output_is_cut_in_the_middle(
     assert (lines[0], lines[-2]) == ("✗ line 0", "Mend it.")
 
 
+def test_of_a_long_message_the_beginning_and_the_last_words_are_kept(
+    lab: LabFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = " / ".join([*(f"entrypoint line {n}" for n in range(20)), "nginx: [emerg] denied"])
+    ended = CheckResult("answers", "It answers", True, False, f"It ended after 1 s: {log}")
+    lines = on_terminal(lab, round_with(ended, ended), monkeypatch).splitlines()
+    said = next(line for line in lines if line.startswith("✗ It answers. It ended after 1 s: "))
+    assert said.endswith("nginx: [emerg] denied")
+    assert len(said) <= 242
+
+
 def test_the_next_save_says_what_is_new_and_counts_the_rest(
     lab: LabFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
