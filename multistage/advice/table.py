@@ -299,6 +299,11 @@ TABLE = (
     ),
     # -- Go --
     Advice(
+        "go-variable", "go takes {word} for the path of a package.",
+        "A variable goes in front of the command: RUN {word} go build ...",
+        log=r"^malformed import path \"(?P<word>[A-Z][A-Z0-9_]*=[^\"]*)\"",
+    ),
+    Advice(
         "no-go-mod", "There is no go.mod where go runs.",
         "Set WORKDIR to the app's folder, and COPY go.mod before this step.",
         log=r"^go: (?:.*go\.mod file not found in current directory|cannot find main module"

@@ -168,6 +168,11 @@ CASES = {
         f"{ALPINE[:-1]} AS b\nRUN sleep 3\nFROM scratch\nRUN ls\nCOPY --from=b /etc /x\n",
         "has no shell", "/bin/sh",
     ),
+    "go's variable behind its command": Case(
+        GO + "COPY go.mod main.go ./\nRUN go build CGO_ENABLED=0 -o /s .\n",
+        "RUN CGO_ENABLED=0 go build", "malformed import path",
+        {"go.mod": MODULE, "main.go": MAIN},
+    ),
     "no go.mod": Case(
         GO + "COPY main.go .\nRUN go build .\n", "no go.mod where go runs",
         "go.mod file not found", {"main.go": MAIN},
