@@ -100,7 +100,7 @@ def flow() -> Picture:
         ("runtime\nstage", "a small base\nand the artifact", _RUNTIME),
         ("final\nimage", "pushed, pulled,\nrun", _RUNTIME),
     )
-    verbs = ("COPY", "RUN", "COPY\n--from", "docker\nbuild")
+    verbs = ("COPY", "RUN", "COPY\n--from", "becomes")
     width, height, bottom = 1.0, 0.66, 0.74
     gap = (WIDTH - 2 * MARGIN - len(steps) * width) / len(verbs)
     for number, (name, meaning, colour) in enumerate(steps):
