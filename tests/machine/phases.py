@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class Phase:
     """One folder under tests/, and what its tests need."""
 
     name: str
-    engine: str = ""  # the one of ours that its tests build on, where the machine has none
+    lane: str  # the engine of ours to build on; the phases of one engine follow one another
+    engine: bool = True
     all_engines: bool = False
     browser: bool = False
 
@@ -34,13 +35,12 @@ class Phase:
         return ROOT / "tests" / self.name
 
 
-# Those of one engine follow one another; on both engines they take about as long.
-PHASES = (
-    Phase("unit"),
-    Phase("engines", engine=engines.MAIN, all_engines=True),
-    Phase("labs", engine=engines.LABS),
-    Phase("notebooks", engine=engines.LABS),
-    Phase("browser", engine=engines.MAIN, browser=True),
+PHASES = (  # so that both lanes take about as long
+    Phase("unit", engines.LABS, engine=False),
+    Phase("engines", engines.MAIN, all_engines=True),
+    Phase("labs", engines.LABS),
+    Phase("notebooks", engines.LABS),
+    Phase("browser", engines.MAIN, browser=True),
 )
 
 
@@ -57,14 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with engines.ended_by_signals(), contextlib.ExitStack() as stack:
             machine = Machine(stack)
-            lanes: dict[str, list[Run]] = {}
-            for phase, tests in _chosen(options.phase, paths):
-                began = time.monotonic()
-                environment = machine.ready_for(phase)
-                print(f"== {phase.name}: ready after {time.monotonic() - began:.1f} s", flush=True)
-                run = Run(phase.name, (*others, *tests), environment, selected=bool(others))
-                lanes.setdefault(machine.lane(phase), []).append(run)
-            runs.side_by_side(list(lanes.values()))
+            chosen = _chosen(options.phase, paths)
+            runs.side_by_side(_lanes(chosen, others, machine))
     except MachineFallsShortError as error:
         print(f"\n{error}", file=sys.stderr, flush=True)
         code = start.MACHINE_FALLS_SHORT
@@ -73,6 +67,23 @@ def main(arguments: Sequence[str]) -> int:
         code = start.INTERRUPTED
     print(runs.total, flush=True)
     return code or (0 if runs.total.passed and not runs.total.failed else 1)
+
+
+def _lanes(
+    chosen: Iterable[tuple[Phase, list[str]]], others: Sequence[str], machine: Machine
+) -> list[list[Run]]:
+    """Make the machine ready for all; return what may run at once, and in which order."""
+    ready = []
+    for phase, tests in chosen:
+        began = time.monotonic()
+        environment = machine.ready_for(phase)
+        print(f"== {phase.name}: ready after {time.monotonic() - began:.1f} s", flush=True)
+        run = Run(phase.name, (*others, *tests), environment, selected=bool(others))
+        ready.append((phase.lane, run))
+    lanes: dict[str, list[Run]] = {}
+    for lane, run in ready:
+        lanes.setdefault(lane if machine.has_ours else "", []).append(run)
+    return list(lanes.values())
 
 
 def _chosen(names: Sequence[str], paths: Set[str]) -> Iterator[tuple[Phase, list[str]]]:
@@ -113,10 +124,10 @@ class Machine:
             environment["MULTISTAGE_TEST_CHROMIUM"] = chromium()
         return environment
 
-    def lane(self, phase: Phase) -> str:
-        """Return what phases share that must not run at once: an engine."""
-        ours = self._docker is not None and not self._docker.answers
-        return phase.engine if ours and phase.engine else engines.MAIN
+    @property
+    def has_ours(self) -> bool:
+        """Whether phases build on engines of ours, of which there are several."""
+        return self._docker is not None and not self._docker.answers
 
     def _engine_of(self, phase: Phase) -> Mapping[str, str]:
         """Return the variables of the machine's own engine, or of ours where it has none."""
@@ -128,8 +139,8 @@ class Machine:
             raise MachineFallsShortError(
                 f"These tests need a Docker Engine. {self._docker.problem}\n{self._docker.mend}"
             )
-        host = self._engine(phase.engine)
-        ours = {"MULTISTAGE_TEST_ENGINES": json.dumps({phase.engine: host})}
+        host = self._engine(phase.lane)
+        ours = {"MULTISTAGE_TEST_ENGINES": json.dumps({phase.lane: host})}
         return engines.client_environment(host) | ours
 
     def _engine(self, name: str) -> str:
