@@ -8,17 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from multistage.engines.daemonless.paths import cache_folder
+from multistage.engines.daemonless.removing import remove_tree
 from multistage.engines.daemonless.sandbox.commands import Command, Overlay
 from multistage.engines.daemonless.sandbox.kinds import KINDS, Sandbox
 from multistage.engines.daemonless.sandbox.process import SandboxError, follow
 from multistage.errors import MachineError, UsageError
 
 _NO_FOLDER = "The cache folder cannot be used"
+_PREFIX = "probe-"
+_OLDEST = 3600  # seconds: no trial takes as long, so a killed process has left what is older
 
 
 @functools.cache
@@ -109,11 +113,15 @@ def _nothing(sandbox: Sandbox, folder: Path) -> Command:
 @contextmanager
 def _folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="probe-", dir=parent))
+    for left in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _OLDEST:
+                remove_tree(left)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def choose(kind: str | None = None) -> Sandbox:
