@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+_END_SECONDS = 30
 
 
 @dataclass
@@ -122,6 +124,7 @@ class Runs:
                 stderr=subprocess.STDOUT if prefix else None,
                 encoding="utf-8",
                 errors="replace",
+                start_new_session=True,  # Ctrl+C is for us: _end hands it on, once
             )
             self._processes.add(process)
         with process:
@@ -131,7 +134,15 @@ class Runs:
         return process.returncode
 
     def _end(self) -> None:
+        """End what runs: each pytest ends in order what its tests have started."""
         with self._lock:
             self._over = True
-            for process in self._processes:
+            running = list(self._processes)
+        for process in running:
+            process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+        deadline = time.monotonic() + _END_SECONDS
+        for process in running:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
                 process.kill()

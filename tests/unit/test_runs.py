@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -61,16 +62,23 @@ def test_a_pytest_that_fails_without_a_test_has_failed(tmp_path: Path) -> None:
         assert runs.total == expected
 
 
-def test_an_interrupted_phase_ends_the_others_and_what_has_ended_counts(tmp_path: Path) -> None:
+def test_an_interrupted_phase_ends_the_others_in_order_and_what_has_ended_counts(
+    tmp_path: Path,
+) -> None:
     runs = Runs()
     done = phase(tmp_path, "done", "pass")
-    ends = phase(tmp_path, "ends", "raise KeyboardInterrupt")
-    waits = phase(tmp_path, "waits", "time.sleep(300)")
+    meet = meets(tmp_path, "one", "two")
+    ends = phase(tmp_path, "ends", f"{meet}\n    raise KeyboardInterrupt")
+    tidied = tmp_path / "tidied"
+    tidies = f"try: time.sleep(300)\n    finally: pathlib.Path({str(tidied)!r}).touch()"
+    waits = phase(tmp_path, "waits", f"{meets(tmp_path, 'two', 'one')}\n    {tidies}")
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         runs.side_by_side([[done, ends], [waits, phase(tmp_path, "never", "pass")]])
     assert time.monotonic() - began < 60
     assert runs.total == Tally(passed=1)
+    if sys.platform != "win32":  # which knows no signal that Python turns into Ctrl+C
+        assert tidied.exists()
 
 
 def test_a_tally_names_skipped_tests_only_where_there_are_some() -> None:
