@@ -103,8 +103,8 @@ class Runs:
                 return
             if code == pytest.ExitCode.INTERRUPTED:
                 raise KeyboardInterrupt
-            harmless = {pytest.ExitCode.OK, *([pytest.ExitCode.NO_TESTS_COLLECTED] * run.selected)}
-            if code not in harmless and not tally.failed:
+            none_of_that_name = run.selected and code == pytest.ExitCode.NO_TESTS_COLLECTED
+            if code != pytest.ExitCode.OK and not none_of_that_name and not tally.failed:
                 tally.failed = 1  # pytest itself failed: that must not look like success
             with self._lock:
                 self.total.add(tally)
