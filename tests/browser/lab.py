@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
+from nbformat.reader import NotJSONError
 from playwright.sync_api import Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
@@ -197,7 +198,10 @@ def run_to_the_end(page: Page, started: Started, path: Path, seconds: float) -> 
         accept_dialog(page)  # as after a save that failed
         page.keyboard.press("Control+s")
         time.sleep(0.5)
-        notebook = nbformat.read(path, as_version=4)
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except NotJSONError:  # it is being saved, and was emptied for that
+            continue
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         if any(is_error(output) for cell in code for output in cell.outputs):
             return notebook  # which ends a run of all cells
