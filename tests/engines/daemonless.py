@@ -141,7 +141,7 @@ def mounts_below(folder: Path) -> list[str]:
     return [line for line in lines if f"{folder}/" in line]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"

@@ -28,7 +28,7 @@ from tests.engines.daemonless import (
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-_SOON = 20.0  # seconds, on a busy machine
+_SOON = 5.0  # seconds
 
 
 def request(context: Path, cancelled: Cancellation | None = None) -> BuildRequest:

@@ -584,7 +584,7 @@ def test_a_failing_run_says_where_and_ends_the_others(kind: str, tmp_path: Path)
     began = time.monotonic()
     with pytest.raises(LearnerError) as caught:
         build(engine, context, events.append)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 10
     error = caught.value
     assert error.where == f"{context / 'Dockerfile'}:5"
     assert "[stage-1 2/3] RUN sleep 0.3" in error.what

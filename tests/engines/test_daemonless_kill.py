@@ -127,10 +127,10 @@ def test_an_interrupted_build_leaves_nothing(
     )
     wait_for(lambda: len(processes_with(f"sleep {mark}")) >= 3, 30)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in said
-    wait_for(lambda: not processes_with(mark))
+    wait_for(lambda: not processes_with(mark), 2)
     assert mounts_below(cache) == []
     assert faults(engine_in(cache, kind)) == []
 
@@ -146,9 +146,9 @@ def test_a_build_that_waits_for_another_one_s_step_can_be_interrupted(tmp_path: 
         time.sleep(1)
         assert second.poll() is None
         second.send_signal(signal.SIGINT)
-        said, _ = second.communicate(timeout=60)
+        said, _ = second.communicate(timeout=5)
         assert "KeyboardInterrupt" in said
         assert first.poll() is None
     finally:
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=60)
+        first.communicate(timeout=10)

@@ -125,7 +125,7 @@ def test_a_stop_in_the_middle_of_a_build_leaves_nothing_running(session: Session
     wait_for(lambda: bool(running("sleep 73457")))
     began = time.monotonic()
     session.watch.stop()
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 10
     wait_for(lambda: not running("sleep 73457"))
 
 
