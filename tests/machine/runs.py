@@ -1,7 +1,4 @@
-"""Runs pytest for the phases, side by side or one after another, and counts what passed.
-
-What fails beside other tests is run once more, alone, and both are said.
-"""
+"""Runs pytest for the phases: side by side, or one after another, each with a count of its own."""
 
 from __future__ import annotations
 
@@ -15,14 +12,13 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _END_SECONDS = 30
-_AGAIN = 5  # failures at most: more are no accident
 
 
 @dataclass
@@ -76,7 +72,6 @@ class Runs:
 
     def __init__(self) -> None:
         self.total = Tally()
-        self._failed: list[tuple[Run, int]] = []
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[str]] = set()
         self._over = False
@@ -87,63 +82,33 @@ class Runs:
         Raises:
             KeyboardInterrupt: of this process, or of a pytest. All of them have ended then.
         """
-        beside = len(lanes) > 1
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool,
-        ):
+        with ThreadPoolExecutor(max_workers=max(1, len(lanes))) as pool:
             try:
-                waiting = [pool.submit(self._lane, lane, Path(folder), beside) for lane in lanes]
+                waiting = [pool.submit(self._lane, lane, len(lanes) > 1) for lane in lanes]
                 for lane in as_completed(waiting):
                     lane.result()
-                for run, failed in self._failed:
-                    if beside and failed <= _AGAIN:
-                        self._once_more(run, Path(folder), failed)
             except BaseException:
                 self._end()
                 raise
 
-    def _lane(self, lane: Sequence[Run], folder: Path, beside: bool) -> None:
+    def _lane(self, lane: Sequence[Run], named: bool) -> None:
         for run in lane:
-            # Where pytest remembers what has failed: for each phase apart, if others run beside it.
-            memory = (f"--override-ini=cache_dir={folder / run.name}",) if beside else ()
-            own = replace(run, arguments=(*memory, *run.arguments))
-            tally = self._counted(own, folder, f"{run.name}| " if beside else "")
-            if tally is None:
+            began = time.monotonic()
+            print(f"\n== {run.name}", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                report = Path(folder) / "report.xml"
+                code = self._pytest(run, report, f"{run.name}| " if named else "")
+                tally = read_report(report)
+            if self._over:
                 return
+            if code == pytest.ExitCode.INTERRUPTED:
+                raise KeyboardInterrupt
+            none_of_that_name = run.selected and code == pytest.ExitCode.NO_TESTS_COLLECTED
+            if code != pytest.ExitCode.OK and not none_of_that_name and not tally.failed:
+                tally.failed = 1  # pytest itself failed: that must not look like success
             with self._lock:
                 self.total.add(tally)
-                if tally.failed:
-                    self._failed.append((own, tally.failed))
-
-    def _once_more(self, run: Run, folder: Path, failed: int) -> None:
-        """Run alone what has failed beside others: a busy machine is not what tests are about."""
-        print(f"\n== {run.name}: {failed} failed beside other tests, once more alone", flush=True)
-        last_failed = ("--last-failed", "--last-failed-no-failures=none")
-        again = replace(run, arguments=(*last_failed, *run.arguments))
-        tally = self._counted(again, folder, "")
-        if tally is not None and tally.passed == failed and not tally.failed:
-            self.total.failed -= failed
-            self.total.passed += failed
-            print(f"== {run.name}: {failed} failed beside other tests, and passed alone")
-
-    def _counted(self, run: Run, folder: Path, prefix: str) -> Tally | None:
-        """Run a phase; return its counts, ``None`` where it was ended."""
-        began = time.monotonic()
-        print(f"\n== {run.name}", flush=True)
-        report = folder / f"{run.name}.xml"
-        report.unlink(missing_ok=True)
-        code = self._pytest(run, report, prefix)
-        if self._over:
-            return None
-        if code == pytest.ExitCode.INTERRUPTED:
-            raise KeyboardInterrupt
-        tally = read_report(report)
-        none_of_that_name = run.selected and code == pytest.ExitCode.NO_TESTS_COLLECTED
-        if code != pytest.ExitCode.OK and not none_of_that_name and not tally.failed:
-            tally.failed = 1  # pytest itself failed: that must not look like success
-        print(f"== {run.name}: {tally} in {time.monotonic() - began:.1f} s", flush=True)
-        return tally
+            print(f"== {run.name}: {tally} in {time.monotonic() - began:.1f} s", flush=True)
 
     def _pytest(self, run: Run, report: Path, prefix: str) -> int:
         """Return pytest's exit code; each line it prints begins with the prefix."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.machine.runs import Run, Runs, Tally, read_report
 
-ALONE = ("--override-ini=addopts=", "--rootdir")
+ALONE = ("-p", "no:cacheprovider", "--override-ini=addopts=", "--rootdir")
 
 
 def phase(folder: Path, name: str, body: str) -> Run:
@@ -50,21 +50,6 @@ def test_the_phases_of_one_lane_follow_one_another(
     runs.side_by_side([[phase(tmp_path, "early", there), makes, phase(tmp_path, "late", there)]])
     assert runs.total == Tally(passed=2, failed=1)
     assert "makes| " not in capfd.readouterr().out  # alone, pytest writes to the terminal itself
-
-
-@pytest.mark.parametrize("mended", [True, False])
-def test_what_fails_beside_others_is_run_once_more_alone(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], mended: bool
-) -> None:
-    runs = Runs()
-    count = (
-        f"p = pathlib.Path({str(tmp_path / 'runs')!r}); n = len(p.read_text()) if p.exists() else 0"
-    )
-    fails = f"{count}; p.write_text('x' * (n + 1)); assert n == {1 if mended else 9}"
-    runs.side_by_side([[phase(tmp_path, "fails", fails)], [phase(tmp_path, "passes", "pass")]])
-    assert (tmp_path / "runs").read_text() == "xx"
-    assert runs.total == (Tally(passed=2) if mended else Tally(passed=1, failed=1))
-    assert ("1 failed beside other tests, and passed alone" in capfd.readouterr().out) == mended
 
 
 def test_a_pytest_that_fails_without_a_test_has_failed(tmp_path: Path) -> None:
